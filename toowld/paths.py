@@ -1,0 +1,128 @@
+"""Where toowl keeps its things, and the checks that a folder is really ours.
+
+Runtime folder (sockets, lock; gone after a reboot): ``$TOOWL_RUNTIME_DIR``, else ``$RUNTIME_DIRECTORY``
+(set by systemd), else ``$XDG_RUNTIME_DIR/toowl``, else ``/tmp/toowl-$UID``.
+
+State folder (records, scrollback logs): ``$TOOWL_STATE_DIR``, else ``$STATE_DIRECTORY``, else
+``$XDG_STATE_HOME/toowl``, else ``~/.local/state/toowl``.
+
+Config: ``$XDG_CONFIG_HOME/toowl/config.toml``, else ``~/.config/toowl/config.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toowld.errors import ToowlError
+
+#: ``sockaddr_un.sun_path`` holds 108 bytes with the closing NUL (unix(7)).
+_SUN_PATH_MAX = 107
+
+
+class UnsafeFolder(ToowlError):
+    """A folder that others could tamper with: not a folder, not ours, or open to others."""
+
+    code = "unsafe-folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All paths of one toowl namespace."""
+
+    runtime: Path
+    state: Path
+    config: Path
+
+    @property
+    def daemon_socket(self) -> Path:
+        return self.runtime / "toowld.sock"
+
+    @property
+    def daemon_lock(self) -> Path:
+        return self.runtime / "toowld.lock"
+
+    @property
+    def custodians(self) -> Path:
+        return self.runtime / "custodians"
+
+    def custodian_socket(self, session_id: str) -> Path:
+        return self.custodians / f"{session_id}.sock"
+
+    @property
+    def sessions(self) -> Path:
+        return self.state / "sessions"
+
+    def session(self, session_id: str) -> Path:
+        """The folder of one session: its record and the segments of its log."""
+        return self.sessions / session_id
+
+    @property
+    def daemon_log(self) -> Path:
+        """Where ``toowld --detach`` writes its own messages."""
+        return self.state / "toowld.log"
+
+    def prepare(self) -> None:
+        """Create what is missing, mode 0700, and refuse what others could tamper with.
+
+        Raises:
+            UnsafeFolder: the runtime or state folder is a symlink, not a folder, not owned by us, or open to
+                others (the classic attack on a predictable name below ``/tmp``); or a path is too long
+                for a Unix socket.
+        """
+        for folder in (self.runtime, self.custodians, self.state, self.sessions):
+            secure_folder(folder)
+        longest = os.fsencode(self.custodian_socket("0" * 8))
+        if len(longest) > _SUN_PATH_MAX:
+            raise UnsafeFolder(
+                f"runtime folder {self.runtime} is too long for a Unix socket "
+                f"({len(longest)} > {_SUN_PATH_MAX} bytes): set TOOWL_RUNTIME_DIR to a shorter one"
+            )
+
+
+def resolve(env: Mapping[str, str] | None = None) -> Paths:
+    """The paths that the environment asks for. Touches nothing."""
+    env = os.environ if env is None else env
+    home = Path(env.get("HOME") or Path.home())
+
+    def first(*candidates: tuple[str, str]) -> Path | None:
+        for variable, suffix in candidates:
+            # systemd separates several directories by colons; ours asks for one.
+            if value := env.get(variable, "").split(":")[0]:
+                return Path(value) / suffix
+        return None
+
+    runtime = first(("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""), ("XDG_RUNTIME_DIR", "toowl"))
+    state = first(("TOOWL_STATE_DIR", ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "toowl"))
+    config = first(("XDG_CONFIG_HOME", "toowl"))
+    return Paths(
+        runtime=runtime or Path(f"/tmp/toowl-{os.getuid()}"),
+        state=state or home / ".local/state/toowl",
+        config=(config or home / ".config/toowl") / "config.toml",
+    )
+
+
+def secure_folder(folder: Path) -> None:
+    """Make sure that ``folder`` is a real folder, owned by us, mode 0700; create it if missing.
+
+    Raises:
+        UnsafeFolder: it is something else, or can't be created. Next step in the message.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()  # lstat: a symlink must show as one
+    except OSError as error:
+        raise UnsafeFolder(f"can't use folder {folder}: {error.strerror}: check its parent folder") from error
+    hint = "remove it, or set TOOWL_RUNTIME_DIR / TOOWL_STATE_DIR to a folder of your own"
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafeFolder(f"{folder} is not a folder of its own (symlink or file): {hint}")
+    if found.st_uid != os.getuid():
+        raise UnsafeFolder(f"{folder} belongs to uid {found.st_uid}, not to us: {hint}")
+    if found.st_mode & 0o077:
+        if found.st_mode & 0o022:
+            raise UnsafeFolder(f"{folder} is writable by others: {hint}")
+        folder.chmod(0o700)

@@ -1,0 +1,168 @@
+"""Bytes to messages and back. PURE.
+
+A frame is a 4-byte big-endian length and then one CBOR array ``[tag, field, …]`` (RFC 8949). Nothing that a
+peer sends is trusted: the length is capped before anything is kept, CBOR is decoded with limits on depth,
+indefinite lengths and duplicate keys, and only then the type of every field is checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cbor2
+
+from toowld.errors import LocalProtocolError, RemoteProtocolError
+from toowld.wire import messages
+from toowld.wire.messages import BY_TAG, Message, Unknown
+
+#: No frame is larger. A list of some thousand sessions is the largest that we send; output travels in
+#: pieces of 64 KiB. A peer that announces more is broken or hostile.
+MAX_FRAME = 4 << 20
+
+#: Deepest nesting of a frame: array > params map > record map > list > map is 5.
+MAX_DEPTH = 8
+
+_LENGTH = struct.Struct(">I")
+_SEQ_LIMIT = 1 << 63
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int and -_SEQ_LIMIT <= value < _SEQ_LIMIT
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, dict) and all(type(key) is str for key in value)
+
+
+_CHECKS: Mapping[Any, Callable[[object], bool]] = {
+    int: _is_int,
+    str: lambda value: type(value) is str,
+    bytes: lambda value: type(value) is bytes,
+    int | None: lambda value: value is None or _is_int(value),
+    Mapping[str, Any]: _is_text_map,
+}
+
+
+def _fields_of(cls: type[Message]) -> tuple[tuple[tuple[str, Callable[[object], bool]], ...], int]:
+    """The names and type checks of a message's fields, and how many of them are required."""
+    hints = typing.get_type_hints(cls, vars(messages) | {"types": types})
+    fields = dataclasses.fields(cls)
+    required = sum(
+        f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING for f in fields
+    )
+    return tuple((f.name, _CHECKS[hints[f.name]]) for f in fields), required
+
+
+_FIELDS = {tag: _fields_of(cls) for tag, cls in BY_TAG.items()}
+
+
+def encode(message: Message) -> bytes:
+    """One message as one frame.
+
+    Raises:
+        LocalProtocolError: the message is too large, or holds what CBOR can't carry.
+    """
+    names = _FIELDS[message.TAG][0]
+    try:
+        body: bytes = cbor2.dumps([message.TAG, *(getattr(message, name) for name, _ in names)])
+    except cbor2.CBOREncodeError as error:
+        raise LocalProtocolError(f"can't send {type(message).__name__}: {error}") from error
+    if len(body) > MAX_FRAME:
+        raise LocalProtocolError(f"{type(message).__name__} of {len(body)} bytes is over {MAX_FRAME}")
+    return _LENGTH.pack(len(body)) + body
+
+
+def decode_body(body: bytes) -> Message:
+    """One frame without its length as a message; `Unknown` for a tag that we don't know.
+
+    Raises:
+        RemoteProtocolError: it is not CBOR within our limits, or a field is missing or of a wrong type.
+    """
+    try:
+        value = cbor2.loads(body, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
+    except Exception as error:  # cbor2 documents CBORDecodeError, but hostile tags reach re, decimal and others
+        raise RemoteProtocolError(f"frame is not valid CBOR: {error}") from error
+    if type(value) is not list or not value or not _is_int(value[0]):
+        raise RemoteProtocolError("frame is not an array that begins with a tag")
+    tag = value[0]
+    cls = BY_TAG.get(tag)
+    if cls is None:
+        return Unknown(tag)
+    fields, required = _FIELDS[tag]
+    given = value[1 : len(fields) + 1]  # further fields come from a newer peer
+    if len(given) < required:
+        raise RemoteProtocolError(f"{cls.__name__} lacks a field")
+    for (name, check), item in zip(fields, given, strict=False):
+        if not check(item):
+            raise RemoteProtocolError(f"{cls.__name__}.{name} has a wrong type")
+    return cls(*given)
+
+
+class FrameDecoder:
+    """Takes bytes as they come, gives messages.
+
+    After an error the stream can't be trusted any more: close it.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Add what was read. Follow with `messages` or `next_message` until there is no more."""
+        self._buffer += data
+
+    def next_message(self) -> Message | None:
+        """The next whole message, or None if more bytes are needed.
+
+        Raises:
+            RemoteProtocolError: see `decode_body`; also for a frame that is empty or too long.
+        """
+        buffer = self._buffer
+        if len(buffer) < 4:
+            return None
+        (length,) = _LENGTH.unpack_from(buffer)
+        if not 0 < length <= MAX_FRAME:
+            raise RemoteProtocolError(f"frame of {length} bytes (1 to {MAX_FRAME} are allowed)")
+        end = 4 + length
+        if len(buffer) < end:
+            return None
+        with memoryview(buffer) as view:
+            body = bytes(view[4:end])
+        del buffer[:end]
+        return decode_body(body)
+
+    def messages(self) -> Iterator[Message]:
+        """All whole messages that are there."""
+        while (message := self.next_message()) is not None:
+            yield message
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their frame."""
+        return len(self._buffer)
+
+    def take_unread(self) -> bytes:
+        """Everything not yet decoded; afterwards empty. For handing a stream over to another process."""
+        unread = bytes(self._buffer)
+        self._buffer.clear()
+        return unread
+
+
+def negotiate(hello: messages.Hello) -> int:
+    """The version to speak with the sender of ``hello``: the highest that both know.
+
+    Raises:
+        RemoteProtocolError: there is none.
+    """
+    version = min(hello.version_max, messages.VERSION_MAX)
+    if version < max(hello.version_min, messages.VERSION_MIN):
+        raise RemoteProtocolError(
+            f"peer speaks protocol {hello.version_min} to {hello.version_max}, "
+            f"we speak {messages.VERSION_MIN} to {messages.VERSION_MAX}: upgrade the older side"
+        )
+    return version

@@ -1,0 +1,226 @@
+"""The messages of the wire, as frozen dataclasses. PURE.
+
+A message travels as one CBOR array ``[tag, field, …]``, fields in the order in which they stand here.
+**Tags and meanings, once released, are frozen**: custodians outlive upgrades by months. What may change:
+
+- a new tag: peers that don't know it ignore it;
+- a new field at the end, with a default: older peers ignore it, newer ones fill it in;
+- a new key in a map (`Hello.about`, `Attached.about`, `Request.params`, …): unknown keys are ignored.
+
+``docs/protocol.md`` says who sends what, and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+#: The versions of this protocol that we speak, both ends included.
+VERSION_MIN = 1
+VERSION_MAX = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A terminal's size in character cells. Always written with keywords: half the world orders them otherwise."""
+
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        # TIOCSWINSZ holds unsigned shorts; 0 means "unknown" to the kernel, which no program handles well.
+        if not (0 < self.rows <= 0xFFFF and 0 < self.cols <= 0xFFFF):
+            raise ValueError(f"no terminal is {self.cols}x{self.rows}")
+
+
+DEFAULT_SIZE = Size(rows=24, cols=80)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Base of all messages."""
+
+    TAG: ClassVar[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """First message of both sides.
+
+    ``about`` may hold: ``role`` ("client", "daemon", "custodian"), ``build`` (version text), ``pid``,
+    ``session`` (id), ``features`` (list of text, e.g. "ExportCast").
+    """
+
+    TAG: ClassVar[int] = 0
+    version_min: int = VERSION_MIN
+    version_max: int = VERSION_MAX
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Message):
+    """Bytes that the child wrote. ``seq``: absolute offset of ``data[0]`` in the session's output."""
+
+    TAG: ClassVar[int] = 1
+    seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Message):
+    """Bytes for the child. ``seq``: offset of ``data[0]`` in all that this client id ever sent to the session."""
+
+    TAG: ClassVar[int] = 2
+    seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InputAck(Message):
+    """All input of this client below ``seq`` has been written to the PTY."""
+
+    TAG: ClassVar[int] = 3
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resize(Message):
+    """The client's terminal has this size now."""
+
+    TAG: ClassVar[int] = 4
+    rows: int
+    cols: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attached(Message):
+    """The attachment stands; replay follows, then `Live`.
+
+    ``seq``: where the replay begins. ``live``: the end of the output at this moment; what is sent below it is
+    replay. ``input_seq``: how much input of this client id has been taken so far. ``about``: the session's
+    `id`, `name`, `pid`, `rows`, `cols`, `client` (number of this attachment), `read_only`.
+    """
+
+    TAG: ClassVar[int] = 5
+    seq: int
+    live: int
+    input_seq: int
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap(Message):
+    """Output in ``[start, end)`` is no longer held; the next `Output` begins at ``end``."""
+
+    TAG: ClassVar[int] = 6
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live(Message):
+    """All output below ``seq`` has been sent; what follows is live."""
+
+    TAG: ClassVar[int] = 7
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Message):
+    """The child is gone, and all its output was sent before this.
+
+    ``reason``: "exited" or "lost". ``code`` / ``signal``: of the child, where known. ``seq``: end of the output.
+    """
+
+    TAG: ClassVar[int] = 8
+    seq: int
+    reason: str
+    code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detach(Message):
+    """The client wants to leave. Answered by `Detached`."""
+
+    TAG: ClassVar[int] = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Detached(Message):
+    """The attachment is over, the session is not. ``reason``: "client", "requested", "protocol", …"""
+
+    TAG: ClassVar[int] = 10
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """Asks for a `Pong` with the same token."""
+
+    TAG: ClassVar[int] = 11
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Message):
+    """Answers a `Ping`."""
+
+    TAG: ClassVar[int] = 12
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Message):
+    """Asks the daemon or a custodian to do something. Answered by `Response` or `Failure` with the same id."""
+
+    TAG: ClassVar[int] = 16
+    id: int
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Response(Message):
+    """What a `Request` brought."""
+
+    TAG: ClassVar[int] = 17
+    id: int
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Message):
+    """Why a `Request` was not done. ``code`` is one of `toowld.errors`; ``text`` is for the user."""
+
+    TAG: ClassVar[int] = 18
+    id: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Message):
+    """Something happened; sent to links that asked for it with the request ``subscribe``."""
+
+    TAG: ClassVar[int] = 19
+    name: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Message):
+    """A message of a newer peer. Never sent by us; whoever gets one ignores it."""
+
+    TAG: ClassVar[int] = -1
+    tag: int
+
+
+BY_TAG: Mapping[int, type[Message]] = {
+    cls.TAG: cls
+    for cls in (
+        Hello, Output, Input, InputAck, Resize, Attached, Gap, Live, Ended, Detach, Detached,
+        Ping, Pong, Request, Response, Failure, Event,
+    )
+}  # fmt: skip
