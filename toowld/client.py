@@ -1,0 +1,202 @@
+"""A blocking connection to the daemon or to a custodian, for programs that ask one thing and go.
+
+Owns the socket, the exchange of `Hello`s and the pairing of answers with requests. Knows nothing of
+terminals, of what the requests mean, or of asyncio. Every ``toowl`` command begins by importing this
+module, so it imports next to nothing: ``_socket`` instead of ``socket`` saves building a dozen enums.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import struct
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from toowld import __version__, errors, wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from toowld.paths import Paths
+
+_RECEIVE_BYTES = 1 << 18
+_UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
+_TIMEVAL = struct.Struct("@ll")
+
+#: Failures with this id are about the connection, not about one request.
+_CONNECTION = 0
+
+
+class Client:
+    """One connection, ready for requests.
+
+    ``socket`` and ``decoder`` are the raw parts: whoever attaches takes both over, because the decoder may
+    hold bytes that came together with the last answer.
+    """
+
+    def __init__(self, socket: _socket.socket, where: str, *, timeout: float = 5.0) -> None:
+        """Speak on a connected ``socket``. ``where`` names the peer in error messages.
+
+        Raises:
+            DaemonUnreachable: the peer hung up or sent no `Hello` in time.
+            ProtocolError: it speaks no version that we speak, or not our protocol at all.
+        """
+        self.socket = socket
+        self.decoder = wire.FrameDecoder()
+        self._where = where
+        self._last_id = _CONNECTION
+        deadline = time.monotonic() + timeout
+        about = {"role": "client", "build": __version__, "pid": os.getpid()}
+        self._send(wire.Hello(about=about), deadline)
+        hello = self._receive(deadline)
+        if isinstance(hello, wire.Failure):
+            raise errors.from_wire(hello.code, hello.text)
+        if not isinstance(hello, wire.Hello):
+            raise errors.RemoteProtocolError(f"{where} did not begin with a Hello: is it a toowld?")
+        self.hello = hello
+        self.version = wire.negotiate(hello)
+
+    @classmethod
+    def connect(cls, paths: Paths, *, timeout: float = 5.0) -> Client:
+        """Connect to the daemon.
+
+        Raises:
+            DaemonUnreachable: none is running there, or it does not answer in time.
+            RefusedError: the socket is somebody else's.
+        """
+        path = os.fspath(paths.daemon_socket)
+        try:
+            socket = _connect(path, timeout)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise errors.DaemonUnreachable(
+                f"no toowld is running at {path}: start it with `toowld --detach`; `toowld doctor` tells more"
+            ) from error
+        except OSError as error:
+            raise errors.DaemonUnreachable(
+                f"can't reach toowld at {path}: {_reason(error)}: see `toowld doctor`"
+            ) from error
+        return cls._begin(socket, f"toowld at {path}", timeout)
+
+    @classmethod
+    def connect_path(cls, path: Path | str, *, timeout: float = 5.0) -> Client:
+        """Connect to the custodian that listens on ``path``.
+
+        Raises:
+            CustodianUnreachable: none is listening there.
+            DaemonUnreachable: it does not answer in time.
+            RefusedError: the socket is somebody else's.
+        """
+        path = os.fspath(path)
+        try:
+            socket = _connect(path, timeout)
+        except OSError as error:
+            raise errors.CustodianUnreachable(
+                f"can't reach the custodian at {path}: {_reason(error)}: see `toowld doctor`"
+            ) from error
+        return cls._begin(socket, f"the custodian at {path}", timeout)
+
+    @classmethod
+    def _begin(cls, socket: _socket.socket, where: str, timeout: float) -> Client:
+        try:
+            _, uid, _ = _UCRED.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size))
+            if uid != os.getuid():
+                raise errors.RefusedError(f"{where} belongs to uid {uid}, not to us: run toowl as that user")
+            return cls(socket, where, timeout=timeout)
+        except BaseException:
+            socket.close()
+            raise
+
+    def request(self, method: str, /, *, timeout: float | None = 10.0, **params: Any) -> dict[str, Any]:
+        """Ask for ``method`` and wait for the answer. ``timeout`` in seconds; None waits for ever.
+
+        After a timeout the connection can be used on: the late answer is dropped when it comes.
+
+        Raises:
+            ToowlError: the one that the peer's `Failure` names.
+            DaemonUnreachable: the peer hung up, or did not answer in time.
+            ProtocolError: the peer broke the rules; close the connection.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        request_id = self.post(method, params, deadline)
+        while True:
+            message = self._receive(deadline)
+            if isinstance(message, wire.Failure) and message.id in (request_id, _CONNECTION):
+                raise errors.from_wire(message.code, message.text)
+            if isinstance(message, wire.Response) and message.id == request_id:
+                return dict(message.result)
+
+    def post(self, method: str, params: dict[str, Any], deadline: float | None = None) -> int:
+        """Send a request without waiting for the answer; its id. ``attach`` has no plain answer."""
+        self._last_id += 1
+        self._send(wire.Request(id=self._last_id, method=method, params=params), deadline)
+        return self._last_id
+
+    def _send(self, message: wire.Message, deadline: float | None) -> None:
+        self._set_timeout(deadline)
+        try:
+            self.socket.sendall(wire.encode(message))
+        except TimeoutError:
+            raise self._too_slow() from None
+        except OSError as error:
+            raise errors.DaemonUnreachable(f"lost {self._where}: {_reason(error)}: try again") from error
+
+    def _receive(self, deadline: float | None) -> wire.Message:
+        while (message := self.decoder.next_message()) is None:
+            self._set_timeout(deadline)
+            try:
+                data = self.socket.recv(_RECEIVE_BYTES)
+            except TimeoutError:
+                raise self._too_slow() from None
+            except OSError as error:
+                raise errors.DaemonUnreachable(f"lost {self._where}: {_reason(error)}: try again") from error
+            if not data:
+                raise errors.DaemonUnreachable(f"{self._where} hung up before it answered: try again")
+            self.decoder.feed(data)
+        return message
+
+    def _set_timeout(self, deadline: float | None) -> None:
+        if deadline is None:
+            self.socket.settimeout(None)
+        elif (left := deadline - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+        else:
+            raise self._too_slow()
+
+    def _too_slow(self) -> errors.DaemonUnreachable:
+        return errors.DaemonUnreachable(f"{self._where} does not answer: see `toowld doctor`")
+
+    def close(self) -> None:
+        """Hang up. May be called twice."""
+        self.socket.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _connect(path: str, timeout: float) -> _socket.socket:
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        # A non-blocking connect fails at once with EAGAIN while the listener's backlog is full, as it is just
+        # after a daemon began to listen. A blocking one waits, for as long as SO_SNDTIMEO says.
+        whole = int(timeout)
+        patience = _TIMEVAL.pack(whole, int((timeout - whole) * 1e6))
+        socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, patience)
+        socket.connect(path)
+        socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _TIMEVAL.pack(0, 0))
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, BlockingIOError):
+        return "it does not answer"
+    return error.strerror or str(error)
