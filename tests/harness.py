@@ -1,7 +1,7 @@
 """A private toowl world for tests that run real processes, and the ways to wait for things in it.
 
-`Sandbox` owns short temporary folders, an environment that points every part of toowl at them, the daemon, and
-every process that was started in there: at the end all of them are killed by pid and waited for, whatever the
+`Sandbox` owns short temporary folders, an environment that points every part of toowl at them, the daemon,
+and every process that was started in there: at the end all are killed by pid and waited for, whatever the
 test did.
 `Terminal` is a user at a real PTY. `wait_for` is how a test waits: for a condition, never for time.
 
