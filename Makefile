@@ -1,0 +1,68 @@
+# Each of these is one command, and CI runs exactly these.
+#
+#   make run     a session in this terminal that survives its daemon
+#   make test    the suite                       make lint   ruff, mypy
+#   make e2e     what needs root and a systemd   make demo   the promise, shown without a terminal
+#   make docs    man pages and pictures          make clean  everything made here, gone
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# Two workers: most of the suite waits for processes, and two cores are the least that CI gives.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+ARGS ?=
+
+# What parts of the suite run against, or need.
+TOOLS := tmux asciinema dtach screen strace zsh fish dbus-daemon systemctl man setsid
+
+.PHONY: run test lint e2e demo docs clean lacks
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.installed
+	@TOOWLD_PERSISTENT_SESSIONS=1 $(BIN)/toowl $(ARGS)
+
+test: $(VENV)/.tested lacks
+	$(PYTEST) -m "not e2e" $(ARGS)
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+e2e: $(VENV)/.tested lacks
+	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+demo: $(VENV)/.installed
+	@$(BIN)/python packaging/demo
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/build
+
+lacks:
+	@lacks=; for tool in $(TOOLS); do command -v $$tool >/dev/null || lacks="$$lacks $$tool"; done; \
+	 [ -z "$$lacks" ] || echo "this machine lacks$$lacks: tests that need one of them are skipped"
+
+# The stamps: installed again only when what is to be installed changes. The install is editable, so that a
+# change in the code needs none.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing toowl into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tested: pyproject.toml | $(VENV)/bin/python
+	@echo "installing toowl and what its tests need into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "toowl needs Python 3.11 or newer; install it: apt install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	 { echo "toowl needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version); say make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	 { echo "$(PYTHON) can't make a virtual environment; install it: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
