@@ -11,6 +11,14 @@ import pytest
 from toowld.paths import Paths, UnsafeFolder, resolve, secure_folder
 
 
+@pytest.fixture(autouse=True)
+def run_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /run of our own: the machine may have a toowld in its."""
+    folder = tmp_path_factory.mktemp("run")
+    monkeypatch.setattr("toowld.paths._SYSTEM_RUNTIME", str(folder))
+    return folder
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -52,6 +60,40 @@ def test_state_folder(env: dict[str, str], expected: str) -> None:
 )
 def test_config_file(env: dict[str, str], expected: str) -> None:
     assert resolve(env).config == Path(expected)
+
+
+@pytest.mark.parametrize("name", ["toowl", "toowl-alice"])
+def test_the_folder_of_a_system_unit_is_found_without_environment(run_folder: Path, name: str) -> None:
+    (run_folder / name).mkdir(mode=0o700)
+    assert resolve({"XDG_RUNTIME_DIR": "/c"}).runtime == run_folder / name
+    assert resolve({}).runtime == run_folder / name
+
+
+def test_the_environment_comes_before_the_folder_of_a_system_unit(run_folder: Path) -> None:
+    (run_folder / "toowl").mkdir(mode=0o700)
+    assert resolve({"TOOWL_RUNTIME_DIR": "/a"}).runtime == Path("/a")
+    assert resolve({"RUNTIME_DIRECTORY": "/b"}).runtime == Path("/b")
+
+
+def test_of_two_system_units_the_plain_one_counts(run_folder: Path) -> None:
+    for name in ("toowl-alice", "toowl", "toowls"):
+        (run_folder / name).mkdir(mode=0o700)
+    assert resolve({}).runtime == run_folder / "toowl"
+
+
+def test_what_is_no_folder_of_ours_in_run_is_passed_over(run_folder: Path) -> None:
+    (run_folder / "toowl").symlink_to(run_folder)
+    (run_folder / "toowl-a").touch()
+    (run_folder / "toowlish").mkdir()
+    if os.getuid() == 0:
+        (run_folder / "toowl-bob").mkdir(mode=0o700)
+        os.chown(run_folder / "toowl-bob", 65534, 65534)
+    assert resolve({"XDG_RUNTIME_DIR": "/c"}).runtime == Path("/c/toowl")
+
+
+def test_without_a_run_folder_nothing_breaks(run_folder: Path) -> None:
+    run_folder.rmdir()
+    assert resolve({"XDG_RUNTIME_DIR": "/c"}).runtime == Path("/c/toowl")
 
 
 def test_resolve_takes_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 """Where toowl keeps its things, and the checks that a folder is really ours.
 
 Runtime folder (sockets, lock; gone after a reboot): ``$TOOWL_RUNTIME_DIR``, else ``$RUNTIME_DIRECTORY``
-(set by systemd), else ``$XDG_RUNTIME_DIR/toowl``, else ``/tmp/toowl-$UID``.
+(set by systemd), else ``/run/toowl`` or ``/run/toowl-*`` if it is ours, else ``$XDG_RUNTIME_DIR/toowl``, else
+``/tmp/toowl-$UID``. Only root can make something in ``/run``, and does so for a system unit that runs as us: the
+daemon of that unit has the folder in its environment, and by this rule its clients find it without. It comes
+before ``$XDG_RUNTIME_DIR`` because whoever set such a unit up decided where this user's sessions are.
 
 State folder (records, scrollback logs): ``$TOOWL_STATE_DIR``, else ``$STATE_DIRECTORY``, else
 ``$XDG_STATE_HOME/toowl``, else ``~/.local/state/toowl``.
@@ -21,6 +24,9 @@ from toowld.errors import ToowlError
 
 #: ``sockaddr_un.sun_path`` holds 108 bytes with the closing NUL (unix(7)).
 _SUN_PATH_MAX = 107
+
+#: Where systemd makes the ``RuntimeDirectory=`` of system units.
+_SYSTEM_RUNTIME = "/run"
 
 
 class UnsafeFolder(ToowlError):
@@ -95,7 +101,8 @@ def resolve(env: Mapping[str, str] | None = None) -> Paths:
                 return Path(value) / suffix
         return None
 
-    runtime = first(("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""), ("XDG_RUNTIME_DIR", "toowl"))
+    runtime = first(("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""))
+    runtime = runtime or _of_system_unit() or first(("XDG_RUNTIME_DIR", "toowl"))
     state = first(("TOOWL_STATE_DIR", ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "toowl"))
     config = first(("XDG_CONFIG_HOME", "toowl"))
     return Paths(
@@ -103,6 +110,23 @@ def resolve(env: Mapping[str, str] | None = None) -> Paths:
         state=state or home / ".local/state/toowl",
         config=(config or home / ".config/toowl") / "config.toml",
     )
+
+
+def _of_system_unit() -> Path | None:
+    """The runtime folder that a system unit with ``User=`` us keeps, if there is one.
+
+    ``toowld.service`` has ``/run/toowl``, ``toowld@NAME.service`` has ``/run/toowl-NAME``. To ask who owns them
+    needs no look into the password database, which may be on the network.
+    """
+    try:
+        for folder in sorted(Path(_SYSTEM_RUNTIME).iterdir()):
+            if folder.name == "toowl" or folder.name.startswith("toowl-"):
+                found = folder.lstat()
+                if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                    return folder
+    except OSError:  # no /run, or a folder that goes just now
+        pass
+    return None
 
 
 def secure_folder(folder: Path) -> None:
