@@ -3,7 +3,7 @@
 #   make run     a session in this terminal that survives its daemon
 #   make test    the suite                       make lint   ruff, mypy
 #   make e2e     what needs root and a systemd   make demo   the promise, shown without a terminal
-#   make docs    man pages and pictures          make clean  everything made here, gone
+#   make docs    man pages and command reference  make clean  everything made here, gone
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -34,10 +34,10 @@ e2e: $(VENV)/.tested lacks
 	$(BIN)/python -m pytest -m e2e $(ARGS)
 
 demo: $(VENV)/.installed
-	@$(BIN)/python packaging/demo
+	@$(BIN)/python packaging/demo.py
 
 docs: $(VENV)/.installed
-	$(BIN)/python docs/build
+	$(BIN)/python docs/generate.py
 
 lacks:
 	@lacks=; for tool in $(TOOLS); do command -v $$tool >/dev/null || lacks="$$lacks $$tool"; done; \

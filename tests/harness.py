@@ -107,7 +107,6 @@ class Sandbox:
         self.daemon_output = self.root / "daemon.out"
         self.daemon: subprocess.Popen[bytes] | None = None
         self.terminals: list[Terminal] = []
-        self._children: list[subprocess.Popen[Any]] = []
         self.env = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
             "HOME": str(self.home),
@@ -328,7 +327,7 @@ class Sandbox:
                 found.update((child.pid, child) for child in process.children(recursive=True))
         return [process for process in found.values() if alive(process.pid)]
 
-    def assert_clean(self, *, allow: Iterable[int] = ()) -> None:
+    def assert_clean(self, *, allow: Iterable[int] = (), timeout: float = 5) -> None:
         """Fail when a process of this sandbox is left that is not in ``allow``."""
         allowed = set(allow)
 
@@ -336,7 +335,7 @@ class Sandbox:
             return [process for process in self.processes() if process.pid not in allowed]
 
         with contextlib.suppress(AssertionError):  # told better below
-            wait_for(lambda: not left(), timeout=5)
+            wait_for(lambda: not left(), timeout)
         assert not (rest := left()), f"left over: {[describe(process) for process in rest]}"
 
     def close(self) -> list[str]:
@@ -355,7 +354,7 @@ class Sandbox:
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):  # that is what we want
                     process.kill()
-            psutil.wait_procs(processes, timeout=1)
+            _await_end(processes)
         if self.daemon is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # unkillable: nothing more can be done here
                 self.daemon.wait(1)
@@ -368,6 +367,15 @@ def log_output(reader: Any) -> Iterator[tuple[int, bytes]]:
     for record in reader.records():
         if getattr(record, "type", None) == 1:
             yield record.seq, record.payload
+
+
+def _await_end(processes: Sequence[psutil.Process]) -> None:
+    """Wait a second for the end of killed processes.
+
+    Not psutil's wait: it would take the exit status away from whoever started them.
+    """
+    with contextlib.suppress(AssertionError):  # the next round kills again
+        wait_for(lambda: not any(alive(process.pid) for process in processes), timeout=1)
 
 
 def _touches(pid: int, root: Path) -> bool:
