@@ -1,0 +1,134 @@
+"""What ``attach``, ``new`` and plain ``toowl`` share: putting a session on this terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from toowl.commands._connect import caller_environment, notices
+from toowl.commands._options import current_session
+from toowld.errors import RefusedError, UsageError
+from toowld.wire import DEFAULT_SIZE
+from toowld.wire.text import pack_text
+
+if TYPE_CHECKING:
+    from toowld.client import Client
+
+
+def need_terminal(instead: str) -> None:
+    """Make sure that there is a terminal to put a session on.
+
+    Raises:
+        UsageError: there is none; ``instead`` is what to do then.
+    """
+    if not (_is_terminal(0) and _is_terminal(1)):
+        raise UsageError(f"attaching needs a terminal as standard input and output: {instead}")
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:  # closed
+        return False
+
+
+def terminal_size() -> tuple[int, int]:
+    """Rows and columns of the terminal that we are called from, or the default where there is none."""
+    for fd in (0, 1, 2):
+        try:
+            found = os.get_terminal_size(fd)
+        except OSError:
+            continue
+        if found.lines and found.columns:  # 0 means that nobody knows
+            return found.lines, found.columns
+    return DEFAULT_SIZE.rows, DEFAULT_SIZE.cols
+
+
+def create(
+    client: Client,
+    *,
+    argv: list[str] | None = None,
+    name: str | None = None,
+    cwd: str | None = None,
+    extra_env: dict[str, str] | None = None,
+    persistent: bool | None = None,
+) -> dict[str, Any]:
+    """Make a session as seen from here: our environment, our folder, our terminal's size."""
+    rows, cols = terminal_size()
+    made = client.request(
+        "new",
+        timeout=30.0,  # a host that swaps is slow to fork, and giving up would leave a session that nobody knows
+        argv=None if argv is None else pack_text(argv),
+        name=(name or "").strip() or None,  # a blank name is none
+        cwd=pack_text(os.path.abspath(cwd or _here())),  # noqa: PTH100 - Path has no such without links resolved
+        env=pack_text({**caller_environment(), **(extra_env or {})}),
+        rows=rows,
+        cols=cols,
+        persistent=persistent,
+    )
+    notices(made)
+    return made
+
+
+def _here() -> str:
+    """The folder that we are in; with the links by which the user came here, as a shell shows it."""
+    logical = os.environ.get("PWD", "")
+    try:
+        if os.path.isabs(logical) and os.path.samefile(logical, "."):  # noqa: PTH117,PTH121 - plain text in and out
+            return logical
+        return os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        raise UsageError(
+            f"the current folder is gone ({error.strerror}): cd to another, or give --cwd"
+        ) from error
+
+
+def put_on_terminal(
+    client: Client, session: str, *, read_only: bool = False, replay: bool = True, respawn: bool = True
+) -> int:
+    """Attach this terminal to a session until it ends or is detached. Takes the connection over."""
+    from toowl.attach import attach
+
+    rows, cols = terminal_size()
+    return attach(
+        client,
+        {
+            "session": session,
+            "client_id": os.urandom(8).hex(),
+            "rows": rows,
+            "cols": cols,
+            "term": os.environ.get("TERM", ""),
+            "tty": _tty_name(),
+            "pid": os.getpid(),
+            "read_only": read_only,
+            "from_seq": None,
+            "replay": replay,
+            "respawn": respawn,
+        },
+    )
+
+
+def _tty_name() -> str | None:
+    try:
+        return os.ttyname(sys.stdin.fileno())
+    except (OSError, ValueError):  # a terminal of another mount namespace has no name here
+        return None
+
+
+def refuse_own(session_id: str, label: str) -> None:
+    """Refuse to attach a session to itself: its output would be its own input for ever.
+
+    Raises:
+        RefusedError: it is the session that we are in.
+    """
+    if current_session() == session_id:
+        raise RefusedError(
+            f'session "{label}": you are inside it already, and attaching it to itself would loop: '
+            "detach first (Ctrl-\\ d), or attach another session"
+        )
+
+
+def label(info: dict[str, Any]) -> str:
+    """What people call a session."""
+    return str(info.get("name") or info.get("id") or "?")

@@ -1,0 +1,100 @@
+"""How commands reach the daemon: directly, or by starting it first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+from toowl.commands._text import safe
+from toowld import paths
+from toowld.client import Client
+from toowld.errors import DaemonUnreachable
+
+if TYPE_CHECKING:
+    from toowld.paths import Paths
+
+#: A daemon with hundreds of custodians to greet gets this long before the first command gives up on it.
+_START_PATIENCE = 5.0
+_RETRY = 0.02
+
+#: Belong to the session or the service that we are called in, not to a daemon or a session that we start.
+_NOT_PASSED_ON = ("TOOWL_SESSION", "TOOWL_NAME", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
+
+
+def connect(*, autostart: bool = False) -> Client:
+    """Connect to the daemon; with ``autostart``, start one if there is none.
+
+    Raises:
+        DaemonUnreachable: none is running, and none could be started.
+    """
+    where = paths.resolve()
+    try:
+        return Client.connect(where)
+    except DaemonUnreachable as error:
+        nobody_there = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
+        if not (autostart and nobody_there) or os.environ.get("TOOWL_NO_AUTOSTART", "") not in ("", "0"):
+            raise
+    return _start(where)
+
+
+def _start(where: Paths) -> Client:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    # Its words go to a file, not a pipe: a daemon that kept a pipe open would keep us waiting for ever.
+    with tempfile.TemporaryFile() as said:
+        try:
+            starter = subprocess.Popen(
+                [sys.executable, "-m", "toowld", "--detach"],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd="/",  # where a daemon belongs, and no folder of ours for -m to find another toowld in
+                env=env,
+                start_new_session=True,  # a Ctrl-C here is not for the daemon
+            )
+        except OSError as error:
+            raise DaemonUnreachable(f"can't start toowld: {error.strerror}: see `toowld doctor`") from error
+        return _await(where, starter, said)
+
+
+def _await(where: Paths, starter: subprocess.Popen[bytes], said: IO[bytes]) -> Client:
+    deadline = time.monotonic() + _START_PATIENCE
+    while True:
+        failed = starter.poll() not in (None, 0)
+        try:
+            # Asked once more after a failure: perhaps another toowl started one at the same moment.
+            return Client.connect(where)
+        except DaemonUnreachable as error:
+            if failed or time.monotonic() > deadline:
+                reason = f"toowld could not be started{_last_line(said)}"
+                raise DaemonUnreachable(
+                    f"{reason}: try `toowld --detach`, and `toowld doctor` tells more"
+                ) from error
+        time.sleep(_RETRY)
+
+
+def _last_line(said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").split("\n")
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f" ({safe(words)})" if words else ""
+
+
+def caller_environment() -> dict[str, str]:
+    """Our environment as a new session gets it."""
+    ours = ("TOOWL", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def notices(answer: dict[str, Any]) -> None:
+    """Tell the user what the daemon noted, on stderr."""
+    for notice in answer.get("notices") or ():
+        note(str(notice))
+
+
+def note(text: str) -> None:
+    """One line to the user, beside the output."""
+    print(f"toowl: {safe(text)}", file=sys.stderr, flush=True)

@@ -1,0 +1,82 @@
+"""What a session printed: asked of the daemon if it runs, else read from the state folder.
+
+Only the daemon knows of output that could not be written to the log (full disk); everything else is on the disk and
+needs neither a daemon nor a custodian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from toowl.commands._offline import resolve
+from toowld import paths
+from toowld.client import Client
+from toowld.errors import DaemonUnreachable
+from toowld.log.format import LogRecord
+from toowld.log.reader import GapMark, LogReader
+
+#: Bytes of one page. A frame holds 4 MiB; smaller pages leave the daemon room for others.
+_PAGE = 1 << 20
+
+
+class History:
+    """The past of one session. Use as a context manager."""
+
+    def __init__(self, session: str) -> None:
+        """Find the session.
+
+        Raises:
+            SessionNotFound: there is none of that name; SessionAmbiguous: several.
+        """
+        where = paths.resolve()
+        self._client: Client | None = None
+        try:
+            self._client = Client.connect(where)
+        except DaemonUnreachable:
+            self.info = resolve(where, session)
+            self._reader = LogReader(where.session(self.info["id"]))
+            return
+        try:
+            self.info = self._client.request("info", session=session)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def label(self) -> str:
+        """What people call the session."""
+        return str(self.info.get("name") or self.info["id"])
+
+    @property
+    def end(self) -> int:
+        """Where the output ended when the session was found."""
+        return self._reader.end if self._client is None else int(self.info.get("seq") or 0)
+
+    def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
+        """All that is held from ``from_seq`` on, and marks where something is missing."""
+        if self._client is None:
+            return self._reader.records(from_seq)
+        return _pages(self._client, self.info["id"], from_seq)
+
+
+def _pages(client: Client, session_id: str, seq: int) -> Iterator[LogRecord | GapMark]:
+    while True:
+        page: dict[str, Any] = client.request(
+            "read_log", session=session_id, seq=seq, limit=_PAGE, timeout=30.0
+        )
+        if gap := page.get("gap"):
+            yield GapMark(gap[0], gap[1], "dropped")
+        for record in page["records"]:
+            yield LogRecord(*record)
+        following = page.get("next")
+        if following is None or (following <= seq and not page["records"]):
+            return
+        seq = following

@@ -1,0 +1,102 @@
+"""How the commands declare what they take: one look for help, and mistakes told in one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from toowld.errors import UsageError
+
+SUPPRESS = argparse.SUPPRESS
+
+#: Options whose value is one of these kinds; the shell completions complete them.
+SESSION, FOLDER, FILE, COMMAND = "SESSION", "DIR", "FILE", "CMD"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are `UsageError`, and which knows examples."""
+
+    examples: Sequence[tuple[str, str]] = ()
+    summary = ""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}: see `{self.prog} --help`")
+
+
+def command_parser(
+    name: str, summary: str, *, usage: str, description: str = "", examples: Sequence[tuple[str, str]] = ()
+) -> Parser:
+    """The parser of ``toowl NAME``.
+
+    ``usage`` is written out, because argparse writes it differently from one Python to the next, and scripts
+    rely on the forms.
+    """
+    text = re.sub(r"\s+", " ", description).strip()
+    made = Parser(
+        prog=f"toowl {name}",
+        usage=usage,
+        description=text or summary,
+        epilog=_examples(examples),
+        formatter_class=_Formatter,
+        allow_abbrev=False,  # an abbreviation in a script would break with the next option
+        add_help=False,
+    )
+    made.add_argument("-h", "--help", action="help", help="show this help and exit")
+    made.summary = summary
+    made.examples = examples
+    return made
+
+
+def _examples(examples: Sequence[tuple[str, str]]) -> str | None:
+    if not examples:
+        return None
+    return "examples:\n" + "\n".join(f"  {command}\n      {what}" for command, what in examples)
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps the description, leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
+def add_session(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """The argument SESSION."""
+    parser.add_argument(
+        "session",
+        metavar="SESSION",
+        nargs="?" if optional else None,
+        help="id, the beginning of an id, or name" + ("; inside a session: that one" if optional else ""),
+    )
+
+
+def current_session() -> str | None:
+    """The id of the session that this process runs in, None outside."""
+    return os.environ.get("TOOWL_SESSION") or None
+
+
+def session_or_current(given: str | None) -> str:
+    """SESSION as given, else the one that we are in.
+
+    Raises:
+        UsageError: not given, and we are in none.
+    """
+    if given is not None:
+        return given
+    if (current := current_session()) is None:
+        raise UsageError(
+            "which session? give its id or name (only inside a session it may be left out): see `toowl ls`"
+        )
+    return current
+
+
+def persistence(parser: argparse.ArgumentParser, persistent: str, standard: str) -> None:
+    """The options ``--persistent`` and ``--standard``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--persistent", dest="persistent", action="store_true", default=None, help=persistent)
+    group.add_argument("--standard", dest="persistent", action="store_false", default=None, help=standard)

@@ -1,0 +1,111 @@
+"""One question to the daemon without importing the wire.
+
+`toowld.client` is the way to speak to the daemon. But the wire's typed messages take Python 30 ms to import, three
+times a bare start, and ``toowl ls`` asks one thing only. So it writes its two frames by hand, in their
+frozen form (``docs/protocol.md``; a test compares them with the real codec). Whatever is not exactly as expected
+ends in `Unusable`, and the caller takes the long way, which tells the user what is wrong.
+"""
+
+from __future__ import annotations
+
+import _socket  # socket would build a dozen enums
+import os
+import sys
+
+import cbor2
+
+from toowld import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_HELLO, _REQUEST, _RESPONSE = 0, 16, 17  # wire.Hello.TAG and so on
+_MAX_FRAME = 4 << 20
+_MAX_DEPTH = 8
+_VERSION = 1
+
+
+class Unusable(Exception):
+    """The short way does not work: nobody there, not ours, or not what was expected."""
+
+
+def socket_path() -> str:
+    """The daemon's socket, as `toowld.paths.resolve` finds it."""
+    env = os.environ
+    for variable, suffix in (
+        ("TOOWL_RUNTIME_DIR", ""),
+        ("RUNTIME_DIRECTORY", ""),
+        ("XDG_RUNTIME_DIR", "/toowl"),
+    ):
+        if value := env.get(variable, "").split(":")[0]:
+            return f"{value}{suffix}/toowld.sock"
+    return f"/tmp/toowl-{os.getuid()}/toowld.sock"
+
+
+def frame(message: list[Any]) -> bytes:
+    """A message as one frame: length, then CBOR."""
+    body: bytes = cbor2.dumps(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def ask(method: str, timeout: float = 5.0) -> dict[str, Any]:
+    """Ask the daemon for ``method`` without parameters.
+
+    Raises:
+        Unusable: take `toowld.client` instead.
+    """
+    try:
+        stream = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            stream.settimeout(timeout)
+            stream.connect(socket_path())
+            # struct ucred: pid, uid, gid (unix(7)).
+            credentials = stream.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+            if int.from_bytes(credentials[4:8], sys.byteorder) != os.getuid():
+                raise Unusable
+            about = {"role": "client", "build": __version__, "pid": os.getpid()}
+            hello = frame([_HELLO, _VERSION, _VERSION, about])
+            stream.sendall(hello + frame([_REQUEST, 1, method, {}]))
+            return _answer(stream)
+        finally:
+            stream.close()
+    except (OSError, ValueError, LookupError, TypeError, cbor2.CBORError) as error:
+        raise Unusable from error
+
+
+def _answer(stream: _socket.socket) -> dict[str, Any]:
+    buffer = bytearray()
+    greeted = False
+    while True:
+        message, buffer = _next(stream, buffer)
+        if message[0] == _HELLO:
+            if not message[1] <= _VERSION <= message[2]:
+                raise Unusable
+            greeted = True
+        elif message[0] == _RESPONSE and message[1] == 1 and greeted and type(message[2]) is dict:
+            return message[2]
+        elif message[0] <= _RESPONSE + 1:  # a Failure, or nonsense
+            raise Unusable
+
+
+def _next(stream: _socket.socket, buffer: bytearray) -> tuple[list[Any], bytearray]:
+    needed = 4
+    while True:
+        if needed == 4 and len(buffer) >= 4:
+            length = int.from_bytes(buffer[:4], "big")
+            if not 0 < length <= _MAX_FRAME:
+                raise Unusable
+            needed += length
+        if needed > 4 and len(buffer) >= needed:
+            body = bytes(buffer[4:needed])
+            message = cbor2.loads(
+                body, max_depth=_MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
+            )
+            if type(message) is not list or not message or type(message[0]) is not int:
+                raise Unusable
+            return message, buffer[needed:]
+        data = stream.recv(1 << 18)
+        if not data:
+            raise Unusable
+        buffer += data

@@ -1,0 +1,96 @@
+"""``toowl attach``: put a session on this terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toowl.commands import _attaching
+from toowl.commands._connect import connect, note
+from toowl.commands._offline import resolve
+from toowl.commands._options import Parser, add_session, command_parser, current_session
+from toowld import paths
+from toowld.client import Client
+from toowld.errors import DaemonUnreachable, SessionNotFound, ToowlError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+SUMMARY = "put a session on this terminal"
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "attach",
+        SUMMARY,
+        usage="toowl attach|a SESSION [--read-only] [--no-replay] [--no-respawn] [--create]",
+        description="""Put a session on this terminal: first what it printed lately, then what it prints. Ctrl-\\ then
+        d detaches; Ctrl-\\ then ? lists the other keys. Several terminals can be attached to one
+        session. When the program of the session ends, attach exits with its status (128+n for signal
+        n). Attaching an ended session shows its scrollback and starts its program again below it.""",
+        examples=(
+            ("toowl a work", "back to the session called work"),
+            ("toowl attach 2f3 --read-only", "watch the session whose id begins with 2f3"),
+            ("toowl attach work --create", "the same line the first time and ever after, for a login script"),
+        ),
+    )
+    add_session(made)
+    made.add_argument("--read-only", action="store_true", help="watch only: nothing that is typed goes in")
+    made.add_argument(
+        "--no-replay", action="store_true", help="begin with what comes now, not with the scrollback"
+    )
+    made.add_argument(
+        "--no-respawn", action="store_true", help="only show an ended session, do not start it again"
+    )
+    made.add_argument("--create", action="store_true", help="make a session of that name if there is none")
+    return made
+
+
+def run(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    _attaching.need_terminal("`toowl capture` and `toowl send` work without one")
+    try:
+        client = connect(autostart=True)
+    except DaemonUnreachable as error:
+        client, session = _custodian_of(args.session, error)
+    else:
+        session = args.session
+        if args.create or current_session() is not None:
+            session = _resolve(client, args)
+    with client:
+        return _attaching.put_on_terminal(
+            client,
+            session,
+            read_only=args.read_only,
+            replay=not args.no_replay,
+            respawn=not args.no_respawn,
+        )
+
+
+def _resolve(client: Client, args: Namespace) -> str:
+    """The id of the session, made if that was asked for."""
+    try:
+        info = client.request("info", session=args.session)
+    except SessionNotFound:
+        if not args.create:
+            raise
+        info = _attaching.create(client, name=args.session)
+    _attaching.refuse_own(info["id"], _attaching.label(info))
+    return str(info["id"])
+
+
+def _custodian_of(session: str, daemon_error: DaemonUnreachable) -> tuple[Client, str]:
+    """The keeper of a persistent session, asked directly: it needs no daemon.
+
+    Raises:
+        DaemonUnreachable: as before, if there is no such keeper.
+    """
+    where = paths.resolve()
+    try:
+        record = resolve(where, session)
+        session_id: str = record["id"]
+        client = Client.connect_path(where.custodian_socket(session_id))
+    except ToowlError:
+        raise daemon_error from None
+    _attaching.refuse_own(session_id, _attaching.label(record))
+    note("no daemon is running; attaching directly to the keeper of the session")
+    return client, session_id

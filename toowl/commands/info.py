@@ -1,0 +1,118 @@
+"""``toowl info``: all that is known about one session."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from toowl.commands._connect import connect
+from toowl.commands._options import Parser, add_session, command_parser, session_or_current
+from toowl.commands._text import age, safe, size
+from toowl.commands.ls import as_text, status
+
+SUMMARY = "show all that is known about a session"
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "info",
+        SUMMARY,
+        usage="toowl info [SESSION] [--json]",
+        description="Show all that is known about a session, what its state means, and who is attached.",
+        examples=(("toowl info", "inside a session: about that one"),),
+    )
+    add_session(made, optional=True)
+    made.add_argument("--json", action="store_true", help="print an object, as in `toowl ls --json` and more")
+    return made
+
+
+def run(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    session = session_or_current(args.session)
+    with connect() as client:
+        info = client.request("info", session=session)
+    if args.json:
+        print(json.dumps(info, indent=2, default=as_text))
+    else:
+        now = time.time()
+        rows = [*_rows(info, now), *_client_rows(info, now)]
+        room = max(len(key) for key, _ in rows)
+        for key, value in rows:
+            print(f"{key:{room}}  {value}")
+    return 0
+
+
+def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
+    """What is known, as (key, value); what is not known is left out."""
+
+    def text(key: str) -> str | None:
+        value = info.get(key)
+        return None if value is None else safe(value if isinstance(value, str | bytes) else str(value))
+
+    def moment(key: str) -> str | None:
+        value = info.get(key)
+        if not isinstance(value, int | float):
+            return None
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(value))} ({age(now - value)} ago)"
+
+    found = [
+        ("id", text("id")),
+        ("name", text("name")),
+        ("status", status(info)),
+        ("", meaning(info)),
+        ("error", text("error")),
+        ("command", text("command")),
+        ("cwd", text("cwd")),
+        ("pid", text("pid")),
+        ("custodian", text("custodian_pid")),
+        ("custodian version", text("custodian_version")),
+        ("size", f"{info['cols']}x{info['rows']}" if info.get("cols") and info.get("rows") else None),
+        ("created", moment("created_at")),
+        ("last active", moment("last_active_at")),
+        ("output so far", size(info["seq"]) if isinstance(info.get("seq"), int) else None),
+        ("scrollback kept", size(info["log_bytes"]) if isinstance(info.get("log_bytes"), int) else None),
+        ("log", text("log_dir")),
+    ]
+    return [(key, value) for key, value in found if value is not None]
+
+
+def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
+    rows = []
+    for client in info.get("client_list") or ():
+        parts = [
+            f"{client.get('tty') or 'no tty'}",
+            f"{client.get('cols')}x{client.get('rows')}",
+            f"pid {client.get('pid')}" if client.get("pid") else "",
+            f"for {age(now - client['since'])}" if isinstance(client.get("since"), int | float) else "",
+            "read-only" if client.get("read_only") else "",
+        ]
+        rows.append((f"client {client.get('client')}", safe(", ".join(part for part in parts if part))))
+    return rows
+
+
+_ENDED = {
+    "exited": "the program ended; attaching starts it again below its scrollback",
+    "lost": "its processes are gone (reboot, or its keeper was killed); attaching starts a fresh one",
+    "failed": "the program could not be started; `toowl restart` tries again",
+}
+_STATES = {
+    "awaiting": "configured, but not started yet",
+    "starting": "its program is being started",
+    "unreachable": "its keeper lives but does not answer; it is left alone until it does: see `toowld doctor`",
+}
+
+
+def meaning(info: dict[str, Any]) -> str:
+    """The state in a sentence."""
+    state = info.get("state")
+    if state == "ended":
+        return _ENDED.get(str(info.get("end_reason")), "nothing runs in it any more")
+    if state != "running":
+        return _STATES.get(str(state), "a state that this toowl does not know: is the daemon newer?")
+    attached = "with somebody attached" if info.get("clients") else "with nobody attached"
+    if info.get("degraded"):
+        return f"running {attached}; its log can't be written, so scrollback is kept in memory only"
+    if info.get("persistent"):
+        return f"running {attached}; it survives the end of the daemon"
+    return f"running {attached}; it ends together with the daemon"

@@ -1,0 +1,152 @@
+"""``toowl ls``: all sessions, the one used last first.
+
+The command that is typed most, so it imports as little as it can: no argparse unless something other than its
+flags is asked for, and neither the wire nor json unless needed (see `_quick`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from toowl.commands import _quick, _text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from typing import Any
+
+SUMMARY = "list the sessions"
+
+_HEADER = ("ID", "NAME", "STATUS", "CLIENTS", "ACTIVE", "CWD", "COMMAND")
+_NAME, _CWD, _COMMAND = 1, 5, 6
+
+
+def parser() -> ArgumentParser:
+    from toowl.commands._options import SUPPRESS, command_parser
+
+    made = command_parser(
+        "ls",
+        SUMMARY,
+        usage="toowl ls [--json]",
+        description="""List all sessions, the one used last first. STATUS begins with P for a persistent session (it
+        survives the end of its daemon) and with - for a standard one. ACTIVE is the time since the last
+        input, attach or detach. On a terminal, CWD and COMMAND are shortened to fit.""",
+        examples=(
+            ("toowl ls", "what is there"),
+            (
+                "toowl ls --json | jq -r '.[] | select(.clients == 0) | .id'",
+                "the ids of all detached sessions",
+            ),
+        ),
+    )
+    made.add_argument(
+        "--json", action="store_true", help="print a list of objects with everything that is known"
+    )
+    # For shell completion: names (or ids) that begin with WORD, a tab, and what they are.
+    made.add_argument("--names", nargs="?", const="", metavar="WORD", help=SUPPRESS)
+    return made
+
+
+def run(argv: list[str]) -> int:
+    if not argv:
+        return _print_table(_sessions())
+    if argv == ["--json"]:
+        return _print_json(_sessions())
+    if argv[0] == "--names" and len(argv) <= 2:
+        return _print_names(argv[1] if len(argv) == 2 else "")
+    parser().parse_args(argv)  # --help, a mistake, or a flag given twice
+    return _print_json(_sessions())
+
+
+def _sessions() -> list[dict[str, Any]]:
+    try:
+        found = _quick.ask("list").get("sessions")
+        if isinstance(found, list):
+            return found
+    except _quick.Unusable:
+        pass
+    from toowl.commands._connect import connect
+
+    with connect() as client:
+        sessions: list[dict[str, Any]] = client.request("list")["sessions"]
+    return sessions
+
+
+def _print_json(sessions: list[dict[str, Any]]) -> int:
+    import json
+
+    print(json.dumps(sessions, indent=2, default=as_text))
+    return 0
+
+
+def _print_table(sessions: list[dict[str, Any]]) -> int:
+    home, now = os.environ.get("HOME", ""), time.time()
+    rows = [_HEADER, *(_row(session, home, now) for session in sessions)]
+    for line in _text.table(
+        rows, _terminal_width(), shrink=(_COMMAND, _CWD, _NAME, _COMMAND), keep_end=(_CWD,)
+    ):
+        print(line)
+    if not sessions:
+        sys.stdout.flush()
+        print("no sessions yet: `toowl new` makes one", file=sys.stderr)
+    return 0
+
+
+def as_text(value: bytes) -> str:
+    """For json: text that is not UTF-8 comes as bytes (`toowld.wire.text`)."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def status(session: dict[str, Any]) -> str:
+    """The STATUS column: ``P detached``, ``- attached``, …"""
+    mark = "P" if session.get("persistent") else "-"
+    degraded = " (degraded)" if session.get("degraded") else ""
+    return f"{mark} {_text.safe(str(session.get('display', '?')))}{degraded}"
+
+
+def _row(session: dict[str, Any], home: str, now: float) -> tuple[str, ...]:
+    active = session.get("last_active_at")
+    return (
+        _text.safe(str(session.get("id", "?"))),
+        _text.safe(session.get("name") or "-"),
+        status(session),
+        str(session.get("clients", 0)),
+        _text.age(now - active) if isinstance(active, int | float) else "-",
+        _text.fold_home(_text.safe(session.get("cwd") or "-"), home),
+        _text.safe(session.get("command") or "-"),
+    )
+
+
+def _terminal_width() -> int | None:
+    """Cells per line; None where nobody looks and scripts want everything."""
+    try:
+        if not os.isatty(sys.stdout.fileno()):
+            return None
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):  # closed or captured
+        return None
+
+
+def _print_names(word: str) -> int:
+    """What could stand for a session, for the completion of shells: never starts a daemon, never complains."""
+    try:
+        found = _quick.ask("list").get("sessions", [])
+    except _quick.Unusable:
+        from toowl.commands._offline import records
+        from toowld import paths
+
+        found = [{**record, "display": "the daemon is not running"} for record in records(paths.resolve())]
+    for session in found:
+        session_id, name = str(session.get("id", "")), session.get("name")
+        about = f"{status(session)}, {_text.safe(session.get('command') or '')}".rstrip(", ")
+        # A name that a terminal can't show safely is left to its id.
+        if name and name.isprintable():
+            if name.startswith(word):
+                print(f"{name}\t{about}")
+            if not word or not session_id.startswith(word):
+                continue
+        if session_id.startswith(word):
+            print(f"{session_id}\t{about}")
+    return 0

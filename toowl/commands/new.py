@@ -1,0 +1,99 @@
+"""``toowl new``: make a session."""
+
+from __future__ import annotations
+
+from toowl.commands import _attaching
+from toowl.commands._connect import connect
+from toowl.commands._options import FOLDER, Parser, command_parser, persistence
+from toowld.errors import UsageError
+
+SUMMARY = "make a session"
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "new",
+        SUMMARY,
+        usage="toowl new [-d] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] [-- CMD ARG...]",
+        description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
+        gets your environment and the folder that you are in. Starts the daemon if none runs.""",
+        examples=(
+            ("toowl new -n work", "a shell called work"),
+            (
+                "toowl new -d -n build -- make -j8",
+                "a command in the background; prints the id of its session",
+            ),
+            ("toowl new --cwd /srv --env EDITOR=vi", "in another folder, with one more variable"),
+        ),
+    )
+    made.add_argument("-d", "--detached", action="store_true", help="do not attach; print the id")
+    made.add_argument(
+        "-n",
+        "--name",
+        metavar="NAME",
+        help="name of the session; one that is taken gets a suffix, and you are told",
+    )
+    made.add_argument("--cwd", metavar=FOLDER, help="folder to start in (default: the current one)")
+    made.add_argument(
+        "--env",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="set a variable; may be given more than once",
+    )
+    persistence(
+        made,
+        "survive the end of the daemon (default if the daemon was started with TOOWLD_PERSISTENT_SESSIONS=1)",
+        "end together with the daemon",
+    )
+    made.add_argument("command", metavar="CMD", nargs="*", help="what to run, and its arguments, after --")
+    return made
+
+
+def run(argv: list[str]) -> int:
+    ours, command = _split(argv)
+    args = parser().parse_args(ours)
+    if args.command:
+        word = args.command[0]
+        raise UsageError(
+            f"what is {word!r}? a command goes behind --, a name behind -n: see `toowl new --help`"
+        )
+    extra_env = _variables(args.env)
+    if not args.detached:
+        _attaching.need_terminal("`toowl new -d` makes a session without one")
+    with connect(autostart=True) as client:
+        made = _attaching.create(
+            client,
+            argv=command,
+            name=args.name,
+            cwd=args.cwd,
+            extra_env=extra_env,
+            persistent=args.persistent,
+        )
+        if args.detached:
+            print(made["id"])
+            return 0
+        return _attaching.put_on_terminal(client, made["id"])
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
+    """Our part and the command's. By hand: argparse treats ``--`` differently from one Python to the next."""
+    if "--" not in argv:
+        return argv, None
+    at = argv.index("--")
+    command = argv[at + 1 :]
+    if not command:
+        raise UsageError("no command behind --: leave -- out for your shell")
+    if not command[0]:
+        raise UsageError("the command behind -- is empty: leave -- out for your shell")
+    return argv[:at], command
+
+
+def _variables(settings: list[str]) -> dict[str, str]:
+    found = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--env {setting!r} is not of the form K=V")
+        found[name] = value
+    return found

@@ -1,0 +1,38 @@
+"""``toowl rename``: give a session another name."""
+
+from __future__ import annotations
+
+from toowl.commands._connect import connect, notices
+from toowl.commands._options import Parser, command_parser, session_or_current
+from toowld.errors import UsageError
+
+SUMMARY = "give a session another name"
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "rename",
+        SUMMARY,
+        usage="toowl rename [SESSION] NAME",
+        description="""Give a session another name. Names are unique: one that is taken gets a suffix, and you are
+        told. An empty NAME takes the name away.""",
+        examples=(("toowl rename 2f3 work", ""), ("toowl rename work", "inside a session: call it work")),
+    )
+    # Not two arguments: argparse would give a single word to SESSION.
+    made.add_argument(
+        "words",
+        metavar="[SESSION] NAME",
+        nargs="+",
+        help="id, the beginning of an id, or name (inside a session: that one), and the new name",
+    )
+    return made
+
+
+def run(argv: list[str]) -> int:
+    words = parser().parse_args(argv).words
+    if len(words) > 2:
+        raise UsageError("rename takes a session and a name: put quotes around a name with spaces")
+    session = session_or_current(words[0] if len(words) == 2 else None)
+    with connect() as client:
+        notices(client.request("rename", session=session, name=words[-1].strip()))
+    return 0

@@ -1,0 +1,66 @@
+"""``toowl restart``: start the program of a session afresh."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from toowl.commands._attaching import label
+from toowl.commands._connect import connect, notices
+from toowl.commands._options import Parser, add_session, command_parser, persistence
+from toowl.commands._text import safe
+from toowld.errors import RefusedError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+SUMMARY = "end what runs in a session and start it afresh"
+
+#: As for `kill`: the old child gets the time to end.
+_PATIENCE = 90.0
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "restart",
+        SUMMARY,
+        usage="toowl restart SESSION [--persistent|--standard] [--yes]",
+        description="""Start the program of a session afresh, with the same id, name and scrollback. What runs
+        in it is ended, so you are asked first.""",
+        examples=(("toowl restart work --persistent", "from now on it survives the end of the daemon"),),
+    )
+    add_session(made)
+    persistence(made, "make it a persistent session", "make it a standard session")
+    made.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    return made
+
+
+def run(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    with connect() as client:
+        if not args.yes:
+            _confirm(client.request("info", session=args.session))
+        answer = client.request(
+            "restart", session=args.session, persistent=args.persistent, timeout=_PATIENCE
+        )
+    notices(answer)
+    return 0
+
+
+def _confirm(info: dict[str, Any]) -> None:
+    """Ask, if something runs.
+
+    Raises:
+        RefusedError: no, or nobody to ask.
+    """
+    if info.get("state") in ("ended", "awaiting"):
+        return
+    name = label(info)
+    if not sys.stdin.isatty():
+        raise RefusedError(
+            f'session "{name}" is running, and a restart ends what runs in it: say --yes if that is meant'
+        )
+    question = f'Session "{name}" runs {info.get("command") or "a program"}. End it and start afresh?'
+    print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise RefusedError(f'session "{name}" was not restarted')
