@@ -1,0 +1,187 @@
+"""Reading a log that is being written, from inside the process that writes it: catches clients up.
+
+No file stays open between two reads, so a cursor needs no closing, and holds no dropped segment on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from toowld.log.format import OUTPUT
+from toowld.log.segments import PIECE, SegmentScan, open_segment
+
+if TYPE_CHECKING:
+    from toowld.log.writer import LogWriter, Segment
+
+#: After a gap, a newline is looked for in this much output: no text line is longer, and a screen that a full-screen
+#: program draws is not much larger either.
+_SAFE_WITHIN = 64 << 10
+
+#: Read at once, as long as that holds a whole record: what one client is sent before the next one's turn.
+_PIECE = 128 << 10
+
+
+class Cursor:
+    """Reads output in order, from any seq. Make one with `LogWriter.cursor`.
+
+    `seq` is the next byte to read. What `read` returned began at ``cursor.seq - len(data)``; where that is more
+    than `seq` was before, the output in between is not held: a gap, to be announced. After a gap, reading
+    goes on where text can begin: after a newline if there is one in the next 64 KiB, else at the beginning
+    of a character.
+    """
+
+    __slots__ = ("_log", "_pending", "_pieces", "_safe_due", "seq")
+
+    def __init__(self, log: LogWriter, seq: int, *, safe: bool = False) -> None:
+        self._log = log
+        self.seq = min(max(seq, 0), log.end)
+        self._pieces = _pieces(log, self.seq)
+        self._pending = b""
+        self._safe_due = safe
+
+    def read(self, limit: int) -> bytes:
+        """At most ``limit`` bytes; empty when all has been read (more may come). Ends before a gap."""
+        parts: list[bytes] = []
+        length = 0
+        while length < limit:
+            if not self._pending and not self._advance(may_jump=not parts):
+                break
+            part = self._pending[: limit - length]
+            self._pending = self._pending[len(part) :]
+            parts.append(part)
+            length += len(part)
+            self.seq += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _advance(self, *, may_jump: bool) -> bool:
+        """Get the next piece into `_pending`. False at the end, or before a gap that may not be jumped now."""
+        while True:
+            found = self._take()
+            if found is None:
+                self._safe_due = False
+                if may_jump:  # damage may hide the last bytes: all is read nevertheless
+                    self.seq = max(self.seq, self._log.end)
+                return False
+            seq, data = found
+            if seq > self.seq or self._safe_due:
+                if not may_jump:
+                    self._push_back(seq, data)
+                    return False
+                self.seq, data = self._find_safe(seq, data)
+                if not data:
+                    continue
+            self._pending = data
+            return True
+
+    def _take(self) -> tuple[int, bytes] | None:
+        return next(self._pieces)
+
+    def _push_back(self, seq: int, data: bytes) -> None:
+        rest = self._pieces
+
+        def again() -> Iterator[tuple[int, bytes] | None]:
+            yield seq, data
+            yield from rest
+
+        self._pieces = again()
+
+    def _find_safe(self, seq: int, data: bytes) -> tuple[int, bytes]:
+        """Skip from ``seq`` to where text can begin. ``data`` is what was read from there."""
+        self._safe_due = False
+        while (newline := data.find(b"\n", 0, _SAFE_WITHIN)) < 0 and len(data) < _SAFE_WITHIN:
+            found = self._take()
+            if found is None:
+                break
+            if found[0] != seq + len(data):  # the next gap; what is before it has no newline
+                seq, data = found
+                continue
+            data += found[1]
+        if newline >= 0:
+            skip = newline + 1
+        else:
+            skip = 0
+            while skip < min(3, len(data)) and data[skip] & 0xC0 == 0x80:
+                skip += 1
+        return seq + skip, data[skip:]
+
+
+def _pieces(log: LogWriter, seq: int) -> Iterator[tuple[int, bytes] | None]:
+    """(seq, bytes) of the output from ``seq`` on, in order; None whenever all has been read. Never ends."""
+    segment: Segment | None = None
+    scanner = SegmentScan(0)
+    wanted = _PIECE
+    while True:
+        first = log.ring.first
+        if seq >= log.end:
+            yield None
+        elif first is not None and seq >= first.seq:
+            segment = None
+            record = log.ring.output_from(seq)
+            if record is None:
+                seq = log.end
+                continue
+            piece = record.payload[max(seq - record.seq, 0) :]
+            at = max(seq, record.seq)
+            seq = at + len(piece)
+            yield at, piece
+        else:
+            found = _find(log.segments, seq)
+            if found is None:
+                seq = log.end if first is None else first.seq
+                continue
+            if found is not segment:
+                segment = found
+                scanner = _scan_from(segment, seq)
+            before = scanner.offset
+            data, short = _read(segment, before, wanted)
+            for record in scanner.feed(data, final=short or before + len(data) >= segment.size):
+                if record is not None and record.type == OUTPUT and record.end > seq:
+                    at = max(seq, record.seq)
+                    seq = record.end
+                    yield at, record.payload[at - record.seq :]
+            wanted = _PIECE if scanner.offset > before else PIECE
+            if short or scanner.offset >= segment.size:
+                seq = max(seq, _after(log, segment))
+
+
+def _find(segments: list[Segment], seq: int) -> Segment | None:
+    """The segment that holds ``seq``, or else the first one."""
+    at = bisect_right(segments, seq, key=lambda segment: segment.seq)
+    return segments[max(at - 1, 0)] if segments else None
+
+
+def _scan_from(segment: Segment, seq: int) -> SegmentScan:
+    """Begin as close before ``seq`` as the index allows."""
+    at = bisect_right(segment.index, seq, key=lambda entry: entry[0]) - 1
+    return SegmentScan(*segment.index[max(at, 0)])
+
+
+def _read(segment: Segment, offset: int, wanted: int) -> tuple[bytes, bool]:
+    """The next piece of a segment's whole records, and whether less was there than should be."""
+    wanted = min(wanted, segment.size - offset)
+    if wanted <= 0:
+        return b"", False
+    try:
+        fd = open_segment(segment.path)
+    except OSError:
+        return b"", True  # dropped or unreadable: a gap
+    try:
+        data = os.pread(fd, wanted, offset)
+    except OSError:
+        return b"", True
+    finally:
+        os.close(fd)
+    return data, len(data) < wanted
+
+
+def _after(log: LogWriter, segment: Segment) -> int:
+    """Where the output goes on after all that ``segment`` holds."""
+    segments = log.segments
+    at = bisect_right(segments, segment.seq, key=lambda other: other.seq)
+    if at < len(segments):
+        return segments[at].seq
+    first = log.ring.first
+    return log.end if first is None else first.seq

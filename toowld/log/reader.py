@@ -1,0 +1,206 @@
+"""Reading a log from outside: of a running, ended or damaged session, without the process that writes it.
+
+Read-only, and never in the writer's way. What it meets on the way: a writer that appends and drops segments,
+a torn tail, flipped bits, missing segments, files that are none of its business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toowld.log.format import MARK, OUTPUT, RESIZE, LogRecord, is_torn
+from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment
+
+
+@dataclass(frozen=True, slots=True)
+class GapMark:
+    """Stands where output in ``[start, end)`` is not held.
+
+    ``reason``: "dropped" (older than the log holds), "missing" (was never written, or its segment is gone) or
+    "damaged". Damage may have hit no output (``start == end``), and at the very end of a log nobody
+    knows how much.
+    """
+
+    start: int
+    end: int
+    reason: str
+
+
+class LogReader:
+    """The log in ``folder``. Looks anew at every call, so it may be kept.
+
+    Raises:
+        PermissionError: (any method) the log is not ours to read. A folder that is missing is an empty log.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = os.fspath(folder)
+
+    @property
+    def start(self) -> int:
+        """The oldest seq that is held."""
+        segments = self._segments()
+        return segments[0][0] if segments else 0
+
+    @property
+    def end(self) -> int:
+        """Where the output ends for now."""
+        for seq, path in reversed(self._segments()):
+            end = seq
+            for record in self._segment(seq, path):
+                if record is not None:
+                    end = record.end
+            return end
+        return 0
+
+    @property
+    def bytes_used(self) -> int:
+        """What the log takes on the disk."""
+        used = 0
+        for _, path in self._segments():
+            try:
+                used += os.stat(path).st_size  # noqa: PTH116
+            except FileNotFoundError:
+                continue  # just dropped
+        return used
+
+    def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
+        """All records from ``from_seq`` on, up to the end as it is then; a `GapMark` where output is not held.
+
+        An OUTPUT that ``from_seq`` falls into is cut. Before it come the mark of its segment and the last
+        RESIZE, so that size and boot are known.
+        """
+        expected = from_seq
+        context: list[LogRecord] = []
+        anything = False
+        last = -1
+        while (found := self._next(last, from_seq)) is not None:
+            last, path = found
+            if last > expected:
+                yield GapMark(expected, last, "missing" if anything else "dropped")
+                expected = last
+            damaged = False
+            for record in self._segment(last, path):
+                anything = True
+                if record is None:
+                    damaged = True
+                    continue
+                if record.seq < from_seq and record.end <= from_seq:
+                    context = _with(context, record)
+                    damaged = False
+                    continue
+                if damaged:
+                    yield GapMark(expected, max(expected, record.seq), "damaged")
+                    damaged = False
+                yield from context
+                context = []
+                expected, record = _cut(record, expected)
+                if record.payload or record.type != OUTPUT:
+                    yield record
+            if damaged:
+                following = self._next(last, from_seq)
+                end = expected if following is None else max(expected, following[0])
+                yield GapMark(expected, end, "damaged")
+                expected = end
+        yield from context
+
+    def output(self, from_seq: int = 0) -> Iterator[bytes]:
+        """The output from ``from_seq`` on, as far as it is held."""
+        for record in self.records(from_seq):
+            if isinstance(record, LogRecord) and record.type == OUTPUT:
+                yield record.payload
+
+    def tail(self, nbytes: int) -> bytes:
+        """The last ``nbytes`` of the output, or all that is held."""
+        return b"".join(self.output(max(self.end - nbytes, self.start)))[-nbytes:] if nbytes > 0 else b""
+
+    def last_exit(self) -> dict[str, Any] | None:
+        """The mark of how the child ended; None if it has not, or was started again."""
+        for seq, path in reversed(self._segments()):
+            latest: dict[str, Any] | None = None
+            for record in self._segment(seq, path):
+                if record is not None and record.type == MARK:
+                    fields = record.fields
+                    if fields.get("kind") in ("start", "respawn", "exit"):
+                        latest = fields
+            if latest is not None:
+                return latest if latest["kind"] == "exit" else None
+        return None
+
+    def _segments(self) -> list[tuple[int, str]]:
+        try:
+            return list_segments(self._folder)
+        except FileNotFoundError:
+            return []
+
+    def _next(self, last: int, from_seq: int) -> tuple[int, str] | None:
+        """The segment after the one that begins at ``last``; at first the one that holds ``from_seq``."""
+        later = [found for found in self._segments() if found[0] > last]
+        if last < 0:
+            while len(later) > 1 and later[1][0] <= from_seq:
+                del later[0]
+        return later[0] if later else None
+
+    def _segment(self, seq: int, path: str) -> Iterator[LogRecord | None]:
+        """The records of one segment; None for a damaged stretch. A torn tail of the newest one is none."""
+        try:
+            fd = open_segment(path)
+        except PermissionError:
+            raise
+        except OSError:
+            return  # dropped just now, or unreadable: the seq of what follows tells
+        try:
+            yield from self._read(fd, seq)
+        finally:
+            os.close(fd)
+
+    def _read(self, fd: int, seq: int) -> Iterator[LogRecord | None]:
+        scanner = SegmentScan(seq)
+        closed = False
+        damage_at: int | None = None
+        while True:
+            begin = scanner.offset
+            try:
+                data = os.pread(fd, PIECE, begin)
+            except OSError:  # a bad sector: what is behind it can't be had either
+                yield None
+                return
+            at_end = len(data) < PIECE
+            if at_end and not closed and self._next(seq, 0) is not None:
+                # It may have grown between our look at it and the appearance of the next one: look again.
+                closed = True
+                continue
+            before = begin
+            for record in scanner.feed(data, final=at_end):
+                if record is None:
+                    damage_at = before if damage_at is None else damage_at
+                else:
+                    if damage_at is not None:
+                        yield None
+                        damage_at = None
+                    yield record
+                before = scanner.offset
+            if at_end:
+                if damage_at is not None and (closed or not is_torn(data[max(damage_at - begin, 0) :])):
+                    yield None
+                return
+
+
+def _with(context: list[LogRecord], record: LogRecord) -> list[LogRecord]:
+    if record.type == RESIZE:
+        return [*(kept for kept in context if kept.type != RESIZE), record]
+    if record.type == MARK and record.fields.get("kind") == "segment":
+        return [record]
+    return context
+
+
+def _cut(record: LogRecord, expected: int) -> tuple[int, LogRecord]:
+    """Cut what lies before ``expected`` off an OUTPUT. Returns the next expected seq too."""
+    if record.type == OUTPUT and record.seq < expected:
+        rest = record.payload[expected - record.seq :]
+        record = LogRecord(OUTPUT, expected, record.wall_us, record.mono_us, rest)
+    return max(expected, record.end), record

@@ -1,0 +1,68 @@
+"""Records in memory while the disk takes none: bounded, the oldest go first."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import attrgetter
+
+from toowld.log.format import OUTPUT, RESIZE, LogRecord
+from toowld.wire.messages import Size
+
+#: What a small record costs beside its payload: the objects, and their places in the list (measured: 180 bytes).
+_OVERHEAD = 200
+
+#: Front places that are let go at once: a list shifts all others each time.
+_COMPACT_AT = 1024
+
+_GONE = LogRecord(0, 0, 0, 0, b"")
+
+_SEQ = attrgetter("seq")
+
+
+class Ring:
+    """Holds contiguous output and what happened in between. `size` is the terminal's at its first record."""
+
+    __slots__ = ("_first", "_limit", "_records", "bytes_used", "size")
+
+    def __init__(self, limit: int, size: Size) -> None:
+        self._limit = limit
+        self._records: list[LogRecord] = []
+        self._first = 0
+        self.bytes_used = 0
+        self.size = size
+
+    def __bool__(self) -> bool:
+        return self._first < len(self._records)
+
+    @property
+    def first(self) -> LogRecord | None:
+        """The oldest record."""
+        return self._records[self._first] if self else None
+
+    def add(self, record: LogRecord) -> None:
+        """Keep one more; the oldest go when the limit is passed."""
+        self._records.append(record)
+        self.bytes_used += len(record.payload) + _OVERHEAD
+        while self.bytes_used > self._limit and len(self._records) - self._first > 1:
+            self.pop()
+
+    def pop(self) -> None:
+        """Let go of the oldest record."""
+        record = self._records[self._first]
+        self.bytes_used -= len(record.payload) + _OVERHEAD
+        if record.type == RESIZE:
+            self.size = record.size or self.size
+        self._records[self._first] = _GONE  # frees the payload now, the place later
+        self._first += 1
+        if self._first >= _COMPACT_AT or self._first == len(self._records):
+            del self._records[: self._first]
+            self._first = 0
+
+    def output_from(self, seq: int) -> LogRecord | None:
+        """The first OUTPUT that ends after ``seq``; it may begin before it."""
+        at = bisect_right(self._records, seq, lo=self._first, key=_SEQ)
+        for place in range(max(at - 1, self._first), len(self._records)):
+            record = self._records[place]
+            if record.type == OUTPUT and record.end > seq:
+                return record
+        return None
