@@ -111,14 +111,16 @@ class Modes:
         self._tail = buffer[last_escape:] if cut and len(buffer) - last_escape <= _MAX_TAIL else b""
         self._in_string = _ends_in_string(buffer, last_escape)
         until = last_escape if self._tail else len(buffer)
-        since = 0  # where attributes and shift were last reset by something else
+        since = shifted = 0  # where attributes and shift were last changed by something else
         for found in _TRACKED.finditer(buffer, 0, until):
             self._apply(found)
-            if found["short"] or found["private"] == b"!":
-                since = found.end()
+            if found["short"] == b"c" or found["private"] == b"!":
+                since = shifted = found.end()
+            elif found["short"] in (b"n", b"o"):
+                shifted = found.end()
         if sgr := _LAST_SGR.match(buffer, since, until):
             self._attributes = not _is_reset(sgr[1])
-        self._shift(buffer, since)
+        self._shift(buffer, shifted)
 
     def _shift(self, data: bytes, since: int) -> None:
         """Locking shifts to the line drawing characters (SO) and back (SI)."""
