@@ -19,7 +19,14 @@ from tests.harness import Sandbox
 from toowld import __version__, wire
 from toowld.daemon.doctor import Facts, Finding, Status, as_object, as_text, examine, exit_status, gather, run
 from toowld.daemon.doctor.facts import Folder, Keeper, Service
-from toowld.daemon.doctor.gather import cgroup_of, filesystem_of, listening_pid, look_at_folder, service_in
+from toowld.daemon.doctor.gather import (
+    cgroup_in,
+    cgroup_of,
+    filesystem_of,
+    listening_pid,
+    look_at_folder,
+    service_in,
+)
 from toowld.paths import Paths
 
 GIB = 1 << 30
@@ -318,6 +325,20 @@ def test_json_has_the_same() -> None:
 )
 def test_the_service_of_a_cgroup(cgroup: str, expected: tuple[str, bool] | None) -> None:
     assert service_in(cgroup) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0::/system.slice/a.service\n", "/system.slice/a.service"),
+        ("4:memory:/x/y/z\n1:name=systemd:/system.slice/a.service\n", "/system.slice/a.service"),
+        ("9:name=systemd:/\n4:memory:/x\n0::/system.slice/a.service\n", "/system.slice/a.service"),
+        ("0::/\n", "/"),
+        ("", None),
+    ],
+)
+def test_the_cgroup_of_systemd_among_others(text: str, expected: str | None) -> None:
+    assert cgroup_in(text) == expected
 
 
 def test_file_system_is_that_of_the_innermost_mount() -> None:

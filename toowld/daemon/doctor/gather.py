@@ -153,12 +153,19 @@ def _call_keeper(path: Path) -> Keeper:
 
 
 def cgroup_of(pid: int) -> str | None:
-    """The cgroup that systemd put a process into: of the one hierarchy, or the one named systemd (cgroups(7))."""
-    for line in (_text(Path(f"/proc/{pid}/cgroup")) or "").splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number == "0" or controllers == "name=systemd":
-            return path
-    return None
+    """The cgroup that systemd put a process into."""
+    return cgroup_in(_text(Path(f"/proc/{pid}/cgroup")) or "")
+
+
+def cgroup_in(text: str) -> str | None:
+    """systemd's cgroup in the text of /proc/PID/cgroup.
+
+    It is that of the one hierarchy, or on older machines of the one named systemd (cgroups(7)). Some have
+    both, and use one: in the other everything is in the root.
+    """
+    rows = (line.split(":", 2) for line in text.splitlines())
+    paths = [path for number, controllers, path in rows if number == "0" or controllers == "name=systemd"]
+    return max(paths, key=len, default=None)
 
 
 def service_in(cgroup: str) -> tuple[str, bool] | None:
