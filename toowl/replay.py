@@ -106,9 +106,7 @@ class QueryFilter:
         if b"\x1b" not in data and not (self._held or self._in_string or self._open):
             return data.replace(_ENQ, b"")
         buffer = self._held + data
-        unfinished = _UNFINISHED.search(buffer)
-        # `search` finds the leftmost: also the string whose end is cut in the middle of ST.
-        end = unfinished.start() if unfinished else len(buffer)
+        end = _unfinished(buffer)
         self._held = buffer[end:]
         return self._clean(buffer, end)
 
@@ -155,3 +153,15 @@ class QueryFilter:
         self._in_string = bool(_STRING.match(data, last))
         if len(data) - last <= _LONGEST and _OPEN.match(data, last):
             self._open = data[last:]
+
+
+def _unfinished(buffer: bytes) -> int:
+    """Where in ``buffer`` that begins which may still become a query; its length if nothing does."""
+    last = buffer.rfind(b"\x1b")
+    if last < 0:
+        return len(buffer)
+    if last == len(buffer) - 1:  # perhaps the first half of ST
+        before = buffer.rfind(b"\x1b", 0, last)
+        if before >= 0 and _UNFINISHED.match(buffer, before):
+            return before
+    return last if _UNFINISHED.match(buffer, last) else len(buffer)
