@@ -58,6 +58,7 @@ class Box:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="toowl-box-", dir="/dev/shm"))
+        self.name = self._folder.name
         self._cgroups: list[Path] = []
         self._visitors = Path()
         self._log = self._folder.with_suffix(".log")
@@ -112,7 +113,8 @@ class Box:
         wait_for(self._booted, 30, "systemd to come up")
 
     def _own_cgroup(self, base: Path) -> Path:
-        cgroup = base / self._folder.name
+        _sweep(base)
+        cgroup = base / self.name
         cgroup.mkdir()
         self._cgroups.append(cgroup)
         return cgroup
@@ -147,8 +149,10 @@ class Box:
             with contextlib.suppress(subprocess.TimeoutExpired):  # unkillable: nothing more can be done here
                 self._unshare.wait(10)
             self._unshare = None
+            with contextlib.suppress(AssertionError):  # as above
+                wait_for(lambda: not running(self.init_pid), 5)
         for cgroup in self._cgroups:
-            _remove_cgroup(cgroup)
+            remove_cgroup(cgroup)
         self._cgroups.clear()
         self._log.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the tmpfs on it was never ours to see, so it is empty
@@ -156,31 +160,31 @@ class Box:
 
     # -- what is done in it --------------------------------------------------------------------------
 
-    def command(self, *argv: str, user: str | None = None) -> list[str]:
-        """What to run out here so that ``argv`` runs in the box; as a user of the box if one is named."""
-        enter = [
-            *_into(self._visitors),
-            "nsenter",
-            "-t",
-            str(self.init_pid),
-            "--mount",
-            "--pid",
-            "--cgroup",
-            "--uts",
-            "--ipc",
+    def command(self, *argv: str, user: str = "root") -> list[str]:
+        """What to run out here so that ``argv`` runs in the box, as a user would after logging in there."""
+        enter = [*_into(self._visitors), "nsenter", "-t", str(self.init_pid), "--mount", "--pid", "--cgroup"]
+        enter += ["--uts", "--ipc", "--root", "--wd", "--"]
+        path = "PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
+        environment = ["env", "-i", path, "LANG=C.UTF-8", "TERM=xterm-256color", f"USER={user}"]
+        if user == "root":
+            return [*enter, *environment, "HOME=/root", *argv]
+        uid = str(self.uid(user))
+        environment += [f"HOME=/home/{user}", f"XDG_RUNTIME_DIR=/run/user/{uid}"]
+        return [
+            *enter,
+            "setpriv",
+            "--reuid",
+            uid,
+            "--regid",
+            uid,
+            "--clear-groups",
+            "--",
+            *environment,
+            *argv,
         ]
-        enter += ["--root", "--wd=/"]
-        if user is not None:
-            uid = str(self.uid(user))
-            argv = (
-                *("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--"),
-                *("env", "-i", f"HOME=/home/{user}", f"USER={user}", "PATH=/usr/local/bin:/usr/bin:/bin"),
-                *("LANG=C.UTF-8", "TERM=xterm-256color", f"XDG_RUNTIME_DIR=/run/user/{uid}", *argv),
-            )
-        return [*enter, "--", *argv]
 
     def run(
-        self, *argv: str, user: str | None = None, check: bool = True, timeout: float = 60
+        self, *argv: str, user: str = "root", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the box to its end. With ``check``, a failure fails the test."""
         done = subprocess.run(
@@ -208,6 +212,13 @@ class Box:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
+
+    def open_to_users(self, path: Path) -> None:
+        """Let the box's users get at a path of this machine that is below somebody's private home."""
+        for folder in [path, *path.parents]:
+            inside = self.path(folder)
+            if inside.is_dir():
+                inside.chmod(inside.stat().st_mode | 0o011)
 
     def add_user(self, name: str) -> int:
         """Make a user with a home; returns the uid."""
@@ -253,7 +264,7 @@ class Box:
         """
         for where, options in _mounts("cgroup"):
             if "memory" in options:
-                cgroup = where / f"{self._folder.name}-{time.monotonic_ns()}"
+                cgroup = where / f"{self.name}-{time.monotonic_ns()}"
                 cgroup.mkdir()
                 self._cgroups.append(cgroup)
                 return cgroup
@@ -263,6 +274,14 @@ class Box:
 def _into(cgroup: Path) -> list[str]:
     """What to put before a command so that it runs in a cgroup, under the same pid."""
     return ["sh", "-c", 'echo $$ >"$1"; shift; exec "$@"', "sh", str(cgroup / "cgroup.procs")]
+
+
+def running(pid: int) -> bool:
+    """Whether a process runs; a zombie, whose parent has not taken notice yet, does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _inner_pid(pid: int) -> int:
@@ -275,8 +294,16 @@ def _inner_pid(pid: int) -> int:
     return int(numbers[-1]) if len(numbers) > 2 else 0
 
 
-def _remove_cgroup(cgroup: Path) -> None:
-    """Remove a cgroup and all below it; a process that is just ending may hold it for a moment."""
+def _sweep(base: Path) -> None:
+    """Remove what is left of boxes whose maker was killed: the kernel ended them, and removes no folder."""
+    for old in [*base.glob("toowl-box-*"), *Path("/dev/shm").glob("toowl-box-*")]:
+        with contextlib.suppress(OSError):  # another test run sweeps too
+            if time.time() - old.stat().st_mtime > LIFETIME + 60:
+                remove_cgroup(old) if old.is_dir() else old.unlink()
+
+
+def remove_cgroup(cgroup: Path) -> None:
+    """Remove a cgroup, or an empty folder, with all below it; an ending process may hold it a moment."""
     deadline = time.monotonic() + 5
     while cgroup.exists() and time.monotonic() < deadline:
         for folder, _folders, _files in os.walk(cgroup, topdown=False):
