@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from toowld.log.format import OUTPUT
 from toowld.log.segments import PIECE, SegmentScan, open_segment
 
 if TYPE_CHECKING:
-    from toowld.log.writer import LogWriter, Segment
+    from toowld.log.ring import Ring
+    from toowld.log.writer import Segment
 
 #: After a gap, a newline is looked for in this much output: no text line is longer, and a screen that a full-screen
 #: program draws is not much larger either.
@@ -22,6 +23,14 @@ _SAFE_WITHIN = 64 << 10
 
 #: Read at once, as long as that holds a whole record: what one client is sent before the next one's turn.
 _PIECE = 128 << 10
+
+
+class Readable(Protocol):
+    """What a cursor needs of a log. It looks at them anew at every read."""
+
+    segments: list[Segment]
+    ring: Ring
+    end: int
 
 
 class Cursor:
@@ -35,7 +44,7 @@ class Cursor:
 
     __slots__ = ("_log", "_pending", "_pieces", "_safe_due", "seq")
 
-    def __init__(self, log: LogWriter, seq: int, *, safe: bool = False) -> None:
+    def __init__(self, log: Readable, seq: int, *, safe: bool = False) -> None:
         self._log = log
         self.seq = min(max(seq, 0), log.end)
         self._pieces = _pieces(log, self.seq)
@@ -108,7 +117,7 @@ class Cursor:
         return seq + skip, data[skip:]
 
 
-def _pieces(log: LogWriter, seq: int) -> Iterator[tuple[int, bytes] | None]:
+def _pieces(log: Readable, seq: int) -> Iterator[tuple[int, bytes] | None]:
     """(seq, bytes) of the output from ``seq`` on, in order; None whenever all has been read. Never ends."""
     segment: Segment | None = None
     scanner = SegmentScan(0)
@@ -177,7 +186,7 @@ def _read(segment: Segment, offset: int, wanted: int) -> tuple[bytes, bool]:
     return data, len(data) < wanted
 
 
-def _after(log: LogWriter, segment: Segment) -> int:
+def _after(log: Readable, segment: Segment) -> int:
     """Where the output goes on after all that ``segment`` holds."""
     segments = log.segments
     at = bisect_right(segments, segment.seq, key=lambda other: other.seq)

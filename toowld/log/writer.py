@@ -16,8 +16,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toowld.log.cursor import Cursor
 from toowld.log.format import (
@@ -35,6 +34,9 @@ from toowld.log.format import (
 from toowld.log.ring import Ring
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment, segment_name
 from toowld.wire.messages import Size
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_LIMIT = 64 << 20
 
