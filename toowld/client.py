@@ -133,6 +133,15 @@ class Client:
         self._send(wire.Request(id=self._last_id, method=method, params=params), deadline)
         return self._last_id
 
+    def receive(self, *, timeout: float | None = None) -> wire.Message:
+        """The next message of whatever kind; for what follows a `post`.
+
+        Raises:
+            DaemonUnreachable: the peer hung up, or sent nothing in time.
+            ProtocolError: the peer broke the rules; close the connection.
+        """
+        return self._receive(None if timeout is None else time.monotonic() + timeout)
+
     def _send(self, message: wire.Message, deadline: float | None) -> None:
         self._set_timeout(deadline)
         try:

@@ -62,6 +62,8 @@ def write_cast(
     header = _header(version, size, head, command)
     extra = {"title": title, "idle_time_limit": idle_limit, "env": dict(env) if env else None}
     header |= {key: value for key, value in extra.items() if value is not None}
+    if version == 3 and env and "TERM" in env:
+        header["term"]["type"] = env["TERM"]
     _write(out, json.dumps(header))
     events = _Events(out, clock, size, relative=version == 3)
     done = told = 0

@@ -42,12 +42,13 @@ class Cursor:
     of a character.
     """
 
-    __slots__ = ("_log", "_pending", "_pieces", "_safe_due", "seq")
+    __slots__ = ("_held", "_log", "_pending", "_pieces", "_safe_due", "seq")
 
     def __init__(self, log: Readable, seq: int, *, safe: bool = False) -> None:
         self._log = log
         self.seq = min(max(seq, 0), log.end)
         self._pieces = _pieces(log, self.seq)
+        self._held: tuple[int, bytes] | None = None  # what comes after a gap
         self._pending = b""
         self._safe_due = safe
 
@@ -77,7 +78,7 @@ class Cursor:
             seq, data = found
             if seq > self.seq or self._safe_due:
                 if not may_jump:
-                    self._push_back(seq, data)
+                    self._held = found
                     return False
                 self.seq, data = self._find_safe(seq, data)
                 if not data:
@@ -86,16 +87,8 @@ class Cursor:
             return True
 
     def _take(self) -> tuple[int, bytes] | None:
-        return next(self._pieces)
-
-    def _push_back(self, seq: int, data: bytes) -> None:
-        rest = self._pieces
-
-        def again() -> Iterator[tuple[int, bytes] | None]:
-            yield seq, data
-            yield from rest
-
-        self._pieces = again()
+        held, self._held = self._held, None
+        return held or next(self._pieces)
 
     def _find_safe(self, seq: int, data: bytes) -> tuple[int, bytes]:
         """Skip from ``seq`` to where text can begin. ``data`` is what was read from there."""

@@ -23,6 +23,10 @@ _TOKEN = re.compile(
     r"|(?P<broken>\x1b(?:\[[0-?]*[ -/]*)?)"
 )
 
+#: A whole line in which nothing happens but colours: the most of all output, worth a short cut.
+_PLAIN_LINE = re.compile(r"((?:[^\x00-\x1f\x7f-\x9f]++|\x1b\[[0-9;:]*+m)*+)\r*+\n")
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
 #: What ends a string (OSC, DCS, …). A newline ends only an OSC: none has one, and where binary data happened to look
 #: like one, the rest of the scrollback must not be swallowed with it.
 _END_OF_OSC = re.compile(r"\x07|\x1b\\|\x9c|[\x18\x1a\n]")
@@ -93,6 +97,11 @@ class TextLines:
                     return
                 self._string_end = None
                 at = end.start() if end.group() == "\n" else end.end()
+                continue
+            if not self._at and not self._cells and (plain := _PLAIN_LINE.match(text, at)):
+                line = plain.group(1)
+                self._lines.append((_COLOUR.sub("", line) if "\x1b" in line else line).rstrip(" "))
+                at = plain.end()
                 continue
             token = _TOKEN.match(text, at)
             assert token is not None, "the tokens cover all text"

@@ -196,7 +196,7 @@ class LogWriter:
                 return
             except OSError as error:
                 self._degrade(error)
-        self.ring.add(LogRecord(OUTPUT, self.end, wall_us, mono_us, bytes(data)))
+        self._keep(LogRecord(OUTPUT, self.end, wall_us, mono_us, bytes(data)))
         self.end += length
 
     def resize(self, size: Size) -> None:
@@ -220,7 +220,7 @@ class LogWriter:
             return not self.degraded
         try:
             for segment in self.segments:
-                if segment.unsynced and segment is not self._current:
+                if segment.unsynced and (segment is not self._current or self._fd < 0):
                     _sync_path(segment.path)
                     segment.unsynced = False
             if self._fd >= 0:
@@ -255,7 +255,10 @@ class LogWriter:
         return True
 
     def close(self) -> None:
-        """Sync and let go. What is only in memory gets a last chance."""
+        """Sync and let go. What is only in memory gets a last chance.
+
+        Should something be told nevertheless, the log is degraded, and `retry` opens it again.
+        """
         self.retry()
         self.sync()
         self._close_fd()
@@ -286,7 +289,13 @@ class LogWriter:
                 return
             except OSError as error:
                 self._degrade(error)
-        self.ring.add(LogRecord(record_type, self.end, wall_us, mono_us, payload))
+        self._keep(LogRecord(record_type, self.end, wall_us, mono_us, payload))
+
+    def _keep(self, record: LogRecord) -> None:
+        """Keep a record in memory."""
+        if not self.degraded:
+            self._degrade(OSError(errno.EBADF, "the log is closed"))
+        self.ring.add(record)
 
     def _put(self, record_type: int, seq: int, wall_us: int, mono_us: int, payload: bytes) -> None:
         """Write one record to the current segment, whole or not at all.

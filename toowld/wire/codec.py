@@ -70,7 +70,7 @@ def encode(message: Message) -> bytes:
     names = _FIELDS[message.TAG][0]
     try:
         body: bytes = cbor2.dumps([message.TAG, *(getattr(message, name) for name, _ in names)])
-    except cbor2.CBOREncodeError as error:
+    except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
         raise LocalProtocolError(f"can't send {type(message).__name__}: {error}") from error
     if len(body) > MAX_FRAME:
         raise LocalProtocolError(f"{type(message).__name__} of {len(body)} bytes is over {MAX_FRAME}")
@@ -85,7 +85,9 @@ def decode_body(body: bytes) -> Message:
     """
     try:
         value = cbor2.loads(body, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
-    except Exception as error:  # cbor2 documents CBORDecodeError, but hostile tags reach re, decimal and others
+    except (
+        Exception
+    ) as error:  # cbor2 documents CBORDecodeError, but hostile tags reach re, decimal and others
         raise RemoteProtocolError(f"frame is not valid CBOR: {error}") from error
     if type(value) is not list or not value or not _is_int(value[0]):
         raise RemoteProtocolError("frame is not an array that begins with a tag")

@@ -1,0 +1,9 @@
+"""The process that keeps one session alive: its PTY, its child, its scrollback log, and all who are attached.
+
+It needs nobody: with the daemon dead it goes on reading, logging and serving, and takes new clients on its own
+socket. There is one for each persistent session, so it is small: a bare epoll loop, and of other people's code
+only cbor2 and setproctitle.
+
+``keeper`` is the custodian, ``loop`` its event loop, ``socketfile`` its listening socket, ``zygote`` the process
+that forks it, ``__main__`` where it begins.
+"""

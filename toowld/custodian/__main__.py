@@ -1,0 +1,67 @@
+"""The entry of a custodian process: `run` after a fork of the zygote, ``toowld --custodian`` after an exec."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import traceback
+
+import setproctitle
+
+from toowld import paths
+from toowld.custodian.keeper import Custodian
+from toowld.custodian.loop import EpollLoop
+
+#: So many unexpected exceptions are noted and survived; one that comes back at every turn is not.
+TOLERATED_BUGS = 20
+
+
+def run(session_id: str, link: socket.socket) -> None:
+    """Be the custodian of one session until its child has ended.
+
+    Args:
+        session_id: 8 hex digits.
+        link: connected to the daemon that wants this custodian; its first request is ``start``.
+    """
+    # A custodian outlives terminals, logins and daemons: it must not be hung up on.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    setproctitle.setproctitle(f"toowld --custodian {session_id}")
+    loop = EpollLoop()
+    custodian = Custodian(session_id, loop)
+    custodian.add_link(link)
+    for _ in range(TOLERATED_BUGS):
+        try:
+            loop.run()
+            break
+        except Exception:  # noqa: BLE001 - a bug of ours is no reason to end somebody's shell
+            _leave_trace(session_id)
+    custodian.close()
+
+
+def _leave_trace(session_id: str) -> None:
+    """What is known of a bug goes beside the log, as nobody reads our stderr."""
+    path = paths.resolve().session(session_id) / "custodian.log"
+    with contextlib.suppress(OSError):  # a full disk: the session matters more than the note
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            traceback.print_exc(file=file)
+
+
+def main(argv: list[str]) -> int:
+    """``toowld --custodian --id ID --fd N``: N is an inherited socket to the daemon. Not for people."""
+    options = dict(zip(argv[::2], argv[1::2], strict=False))
+    try:
+        session_id, fd = options["--id"], int(options["--fd"])
+        link = socket.socket(fileno=fd)
+    except (KeyError, ValueError, OSError):
+        print("toowld: --custodian is started by toowld itself, with --id ID --fd N", file=sys.stderr)
+        return 2
+    os.set_inheritable(fd, False)
+    os.setsid()
+    run(session_id, link)
+    return 0

@@ -1,0 +1,272 @@
+"""The custodian itself: hosts one session, and answers whoever holds a link to it.
+
+Links are connections on its own socket, and the one that it was born with (to the daemon that wanted it). A link
+may ask, may subscribe to news, may hand a client's connection over, or may become an attachment itself. Losing
+all links changes nothing: the session goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from toowld import __version__
+from toowld.custodian.loop import EpollLoop
+from toowld.custodian.socketfile import SocketFile
+from toowld.errors import RefusedError, RemoteProtocolError, SpawnFailed, ToowlError
+from toowld.host import FrameSocket, SessionHost, Timer, control
+from toowld.host.params import Params
+from toowld.host.spec import Spec, open_host, start_child
+from toowld.session import Record, SessionState
+from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode, negotiate
+from toowld.wire.text import pack_text
+
+#: Born and not told to start within this time: the daemon died in between (seconds).
+START_TIMEOUT = 10.0
+
+#: A connection that has not said Hello within this time is no client of ours (seconds).
+HELLO_TIMEOUT = 10.0
+
+#: After the end: how long a daemon that is there may take to note how it ended (seconds).
+ACKNOWLEDGE_TIMEOUT = 5.0
+
+#: After the end, when the log could not be written and no daemon is there: somebody should still learn how the
+#: child ended (seconds).
+LINGER = 300.0
+
+
+class Link:
+    """One connection to this custodian."""
+
+    def __init__(self) -> None:
+        self.socket: FrameSocket
+        self.greeted = False
+        self.subscribed = False
+
+
+class Custodian:
+    """One session and its links.
+
+    Args:
+        session_id: whose keeper this is.
+        loop: the process's loop; stopped when all is over.
+    """
+
+    def __init__(self, session_id: str, loop: EpollLoop) -> None:
+        self._id = session_id
+        self._loop = loop
+        self._links: set[Link] = set()
+        self._host: SessionHost | None = None
+        self._record: Record | None = None
+        self._socket_file: SocketFile | None = None
+        self._acknowledged = False
+        self._host_finished = False
+        self._deadline: Timer = loop.call_at(loop.time() + START_TIMEOUT, loop.stop)
+        self._methods: dict[str, Callable[[Link, Request, list[int]], Mapping[str, Any] | None]] = {
+            "start": self._start,
+            "subscribe": self._subscribe,
+            "info": lambda link, request, fds: self._info(),
+            "handover": self._handover,
+            "attach": self._attach,
+            "set_name": self._set_name,
+            "shutdown": self._shutdown,
+        }
+        loop.on_signal(signal.SIGTERM, self._on_terminate)
+
+    # --- links ------------------------------------------------------------------------------------------
+
+    def add_link(self, sock: socket.socket) -> None:
+        """Serve a connection."""
+        link = Link()
+        link.socket = FrameSocket(
+            sock,
+            self._loop,
+            on_message=lambda message, fds: self._on_message(link, message, fds),
+            on_close=lambda reason: self._on_link_closed(link),
+        )
+        self._links.add(link)
+        about = {
+            "role": "custodian",
+            "build": __version__,
+            "pid": os.getpid(),
+            "session": self._id,
+            "features": [],
+        }
+        link.socket.send(encode(Hello(about=about)))
+        self._loop.call_at(self._loop.time() + HELLO_TIMEOUT, self._drop_unless_greeted, link)
+
+    def _drop_unless_greeted(self, link: Link) -> None:
+        if not link.greeted and link in self._links:
+            link.socket.close()
+            self._on_link_closed(link)
+
+    def _on_link_closed(self, link: Link) -> None:
+        self._links.discard(link)
+        if self._host is None and not self._links:
+            self._loop.stop()  # nobody is left who could tell us to start
+        self._leave_if_done()
+
+    def _on_message(self, link: Link, message: Message, fds: list[int]) -> None:
+        match message:
+            case Hello():
+                negotiate(message)
+                link.greeted = True
+            case Request() if link.greeted:
+                self._answer(link, message, fds)
+                fds = []
+        for fd in fds:
+            os.close(fd)
+
+    def _answer(self, link: Link, request: Request, fds: list[int]) -> None:
+        try:
+            if (own := self._methods.get(request.method)) is not None:
+                result = own(link, request, fds)
+            else:
+                result = control.request(self._running_host(), request.method, request.params)
+        except RemoteProtocolError as error:
+            reply: Message = Failure(request.id, "refused", str(error))
+        except ToowlError as error:
+            reply = Failure(request.id, error.code, str(error))
+        else:
+            if result is None:  # the connection is no link any more
+                return
+            reply = Response(request.id, result)
+        for fd in fds:  # nobody took them
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        link.socket.send(encode(reply))
+
+    def _running_host(self) -> SessionHost:
+        if self._host is None:
+            raise RefusedError(f"session {self._id} is not started yet")
+        return self._host
+
+    # --- requests ---------------------------------------------------------------------------------------
+
+    def _start(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        """Open the PTY and start the child. Only now, so that nothing of it is born outside our scope."""
+        if self._host is not None:
+            raise RefusedError(f"session {self._id} is started already")
+        spec = Spec.from_params(request.params)
+        try:
+            socket_path = Params("start", request.params).text("socket")
+            self._socket_file = SocketFile(socket_path, self._loop, self.add_link)
+        except OSError as error:
+            raise SpawnFailed(
+                f"can't make the socket of session {spec.record.label}: {error.strerror}"
+            ) from error
+        self._deadline.cancel()
+        try:
+            self._record = spec.record
+            self._host = open_host(
+                self._loop, spec, on_changed=self._publish, on_finished=self._on_host_finished
+            )
+            start_child(self._host, spec)
+        except SpawnFailed:
+            self._loop.stop()
+            raise
+        _shield_from_oom()
+        link.subscribed = True
+        return self._info()
+
+    def _subscribe(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        self._running_host()
+        link.subscribed = True
+        return self._info()
+
+    def _info(self) -> dict[str, Any]:
+        assert self._record is not None or self._host is None
+        host = self._running_host()
+        record = {} if self._record is None else self._record.to_map()
+        packed: dict[str, Any] = pack_text({**control.info(host), "record": record, "build": __version__})
+        return packed
+
+    def _handover(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        """A client's connection, passed by the daemon that brokered its attach."""
+        params = Params("handover", request.params)
+        joining = control.joining(params.mapping("attach"))
+        request_id = params.integer("request_id")
+        unread = params.data("unread")
+        host = self._running_host()
+        if len(fds) != 1:
+            raise RemoteProtocolError("handover: exactly one descriptor must come along")
+        sock = socket.socket(fileno=fds.pop())
+        host.join(sock, unread, request_id, joining)
+        return {}
+
+    def _attach(self, link: Link, request: Request, fds: list[int]) -> None:
+        """A client that came straight to us, as the daemon is down."""
+        joining = control.joining(request.params)
+        host = self._running_host()
+        if link.socket.queued:
+            raise RefusedError("attach: read what was sent before, then ask again")
+        self._links.discard(link)
+        sock, unread = link.socket.release()
+        host.join(sock, unread, request.id, joining)
+
+    def _set_name(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        host = self._running_host()
+        assert self._record is not None
+        self._record = self._record.changed(name=Params("set_name", request.params).text_or_none("name"))
+        host.session.about["name"] = self._record.name
+        self._publish()
+        return {}
+
+    def _shutdown(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        """The daemon has noted how the child ended."""
+        if self._running_host().session.state is not SessionState.ENDED:
+            raise RefusedError(f"session {self._id} is running")
+        self._acknowledged = True
+        self._loop.call_at(self._loop.time(), self._leave_if_done)  # after the answer has gone out
+        return {}
+
+    # --- news and the end -------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        if self._host is None or self._record is None:
+            return
+        frame = encode(Event("changed", self._info()))
+        for link in [link for link in self._links if link.subscribed]:
+            link.socket.send(frame)
+
+    def _on_host_finished(self) -> None:
+        self._host_finished = True
+        subscribed = any(link.subscribed for link in self._links)
+        wait = ACKNOWLEDGE_TIMEOUT if subscribed else LINGER
+        self._deadline.cancel()
+        self._deadline = self._loop.call_at(self._loop.time() + wait, self._loop.stop)
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        """Go, once nobody needs us: the log, or a daemon, knows how the child ended."""
+        if not self._host_finished or self._host is None:
+            return
+        subscribed = any(link.subscribed for link in self._links)
+        if self._acknowledged or (not subscribed and not self._host.log.degraded):
+            self._loop.stop()
+
+    def _on_terminate(self) -> None:
+        """Somebody ends this process (a shutdown, most likely): the log is brought to disk, the child hung up on."""
+        if self._host is not None:
+            self._host.abandon("lost")
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Leave no socket behind."""
+        if self._socket_file is not None:
+            self._socket_file.close()
+        for link in self._links:
+            link.socket.close()
+
+
+def _shield_from_oom() -> None:
+    """Let the kernel kill the hungry child rather than its keeper. Only root may lower the score.
+
+    After the child has been started: it would inherit the score.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("-500")

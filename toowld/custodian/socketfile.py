@@ -1,0 +1,109 @@
+"""The custodian's listening socket, which comes back when its file vanishes.
+
+Folders below ``/run/user`` are emptied at logout, and people clean up ``/tmp``. The process lives on, but nobody
+could reach it any more. inotify(7) on the socket's own inode tells of its removal without a single periodic wake-up;
+only while the folder can't be made again does a timer try.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+from collections.abc import Callable
+
+from toowld.host import Loop, Timer
+from toowld.host.sockets import is_peer_us, listen
+
+_IN_CLOEXEC, _IN_NONBLOCK = 0o2000000, 0o4000
+#: The link count changes when a file is unlinked; the inode itself lives as long as it is bound.
+_IN_ATTRIB, _IN_MOVE_SELF, _IN_DELETE_SELF = 0x4, 0x800, 0x400
+
+#: While the folder is missing it is tried again so often (seconds).
+RETRY = 5.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SocketFile:
+    """Listens at ``path`` for as long as the custodian lives.
+
+    Args:
+        on_connection: gets each accepted connection of our own uid.
+
+    Raises:
+        OSError: the socket can't be made the first time.
+    """
+
+    def __init__(self, path: str, loop: Loop, on_connection: Callable[[socket.socket], None]) -> None:
+        self._path = path
+        self._loop = loop
+        self._on_connection = on_connection
+        self._retry: Timer | None = None
+        self._socket: socket.socket | None = None
+        self._inode = -1
+        self._inotify = int(_libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK))
+        if self._inotify >= 0:  # else (the user's inotify instances are used up) the file is just not watched
+            loop.add_reader(self._inotify, self._on_inotify)
+        self._listen()
+
+    def _listen(self) -> None:
+        sock = listen(self._path)
+        self._drop_socket()
+        self._socket = sock
+        self._inode = os.stat(self._path).st_ino
+        self._loop.add_reader(sock.fileno(), self._on_acceptable)
+        if self._inotify >= 0:
+            mask = _IN_ATTRIB | _IN_MOVE_SELF | _IN_DELETE_SELF
+            _libc.inotify_add_watch(self._inotify, os.fsencode(self._path), mask)
+
+    def _on_acceptable(self) -> None:
+        assert self._socket is not None
+        try:
+            connection, _ = self._socket.accept()
+        except OSError:  # the peer is gone again, or no descriptor is free: it stays in the queue
+            return
+        if is_peer_us(connection):
+            self._on_connection(connection)
+        else:
+            connection.close()
+
+    def _on_inotify(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._inotify, 4096)
+        if not self._is_ours():
+            self._listen_again()
+
+    def _is_ours(self) -> bool:
+        try:
+            return os.stat(self._path).st_ino == self._inode
+        except OSError:
+            return False
+
+    def _listen_again(self) -> None:
+        self._retry = None
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            self._listen()
+        except OSError:
+            self._retry = self._loop.call_at(self._loop.time() + RETRY, self._listen_again)
+
+    def _drop_socket(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def close(self) -> None:
+        """Stop listening, and remove the file if it is still ours (a successor may have the name by now)."""
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._is_ours():
+            with contextlib.suppress(OSError):  # the folder went away between the two lines
+                os.unlink(self._path)
+        if self._inotify >= 0:
+            self._loop.remove_reader(self._inotify)
+            os.close(self._inotify)
+            self._inotify = -1
+        self._drop_socket()

@@ -1,0 +1,151 @@
+"""The command line of ``toowld``: run the daemon, ask how it is, stop it, install it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from toowld import __version__, paths
+from toowld.client import Client
+from toowld.daemon import doctor, install
+from toowld.errors import DaemonUnreachable, RefusedError, ToowlError
+
+_DESCRIPTION = """\
+Keep terminal sessions alive. Without a command, run the daemon in the foreground, as systemd wants it.
+
+With TOOWLD_PERSISTENT_SESSIONS=1 in its environment, each session that is created is owned by a small process of its
+own, and outlives the daemon: a crash, an upgrade or a restart costs nobody a shell.
+"""
+
+_EPILOG = """\
+files: sockets and lock in $TOOWL_RUNTIME_DIR, else $XDG_RUNTIME_DIR/toowl, else /tmp/toowl-UID; records and
+scrollback in $TOOWL_STATE_DIR, else ~/.local/state/toowl; settings in ~/.config/toowl/config.toml.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The one source of ``--help``, the man page and what is accepted."""
+    top = argparse.ArgumentParser(
+        prog="toowld",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"toowld {__version__}")
+    top.add_argument(
+        "--detach", action="store_true", help="run in the background; return when sessions can be used"
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    status = commands.add_parser("status", help="say what the running daemon is doing")
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    stop = commands.add_parser("stop", help="stop the daemon; persistent sessions live on")
+    stop.add_argument(
+        "--yes", action="store_true", help="don't ask, even if standard sessions end with the daemon"
+    )
+    commands.add_parser("reload", help="make the daemon read its settings again")
+    check = commands.add_parser(
+        "doctor", help="check that sessions will survive, and say what to do where not"
+    )
+    check.add_argument("--json", action="store_true", help="as one JSON object")
+    install.add_arguments(commands.add_parser("install", help="write a systemd unit for this toowld"))
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns the exit status."""
+    args = parser().parse_args(argv)
+    handlers: dict[str | None, Callable[[argparse.Namespace], int]] = {
+        None: _run_daemon,
+        "status": _status,
+        "stop": _stop,
+        "reload": _reload,
+        "doctor": lambda args: doctor.run(paths.resolve(), args.json),
+        "install": install.run,
+    }
+    try:
+        return handlers[args.command](args)
+    except ToowlError as error:
+        print(f"toowld: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run_daemon(args: argparse.Namespace) -> int:
+    from toowld.daemon import detach
+
+    where = paths.resolve()
+    where.prepare()
+    if args.detach:
+        return detach.detach(where)
+    detach.log_to_stderr()
+    detach.serve(where)
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    with Client.connect(paths.resolve()) as client:
+        status = client.request("status")
+    if args.json:
+        print(json.dumps(status, indent=2))
+        return 0
+    sessions = status["sessions"]
+    print(
+        f"toowld {status['version']}, pid {status['pid']}, up {_duration(time.time() - status['started_at'])}"
+    )
+    print(
+        f"sessions: {sessions['total']} ({sessions['persistent']} persistent, {sessions['ended']} ended, "
+        f"{sessions['unreachable']} unreachable)"
+    )
+    print(
+        f"new sessions are {'persistent' if status['persistent_enabled'] else 'standard: they end with the daemon'}"
+    )
+    print(f"runtime folder: {status['runtime_dir']}\nstate folder:   {status['state_dir']}")
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def _stop(args: argparse.Namespace) -> int:
+    where = paths.resolve()
+    with Client.connect(where) as client:
+        dying = client.request("status")["sessions"]["standard_running"]
+        if dying and not args.yes:
+            question = f"{dying} standard session{'s' if dying > 1 else ''} will end with the daemon"
+            if not sys.stdin.isatty():
+                raise RefusedError(f"{question}: say `toowld stop --yes`")
+            if input(f"{question}. Stop it? [y/N] ").strip().lower() not in ("y", "yes"):
+                return 1
+        client.request("stop")
+        _wait_until_gone(client)
+    return 0
+
+
+def _wait_until_gone(client: Client) -> None:
+    """Its end of the connection closes when it lets go of everything."""
+    client.socket.settimeout(10)
+    try:
+        while client.socket.recv(4096):
+            pass
+    except TimeoutError:
+        raise DaemonUnreachable("the daemon was told to stop, but still runs: see `toowld status`") from None
+    except OSError:
+        return  # reset: it is gone
+
+
+def _reload(args: argparse.Namespace) -> int:
+    with Client.connect(paths.resolve()) as client:
+        client.request("reload")
+    return 0

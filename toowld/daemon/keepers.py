@@ -1,0 +1,99 @@
+"""The two places where a session can live, behind one face (`registry.Keeper`)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from toowld.daemon.link import Link
+from toowld.host import SessionHost, control
+from toowld.wire import Event
+
+
+class CustodianKeeper:
+    """A session in a process of its own: everything is asked over a link."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        label: str,
+        *,
+        on_news: Callable[[Mapping[str, Any]], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.link = Link(
+            sock,
+            f"custodian of session {label}",
+            on_event=lambda event: self._on_event(event, on_news),
+            on_closed=on_lost,
+        )
+        self.link.greet()
+
+    @staticmethod
+    def _on_event(event: Event, on_news: Callable[[Mapping[str, Any]], None]) -> None:
+        if event.name == "changed":
+            on_news(event.data)
+
+    @property
+    def hangs(self) -> bool:
+        return bool(self.link.overdue)
+
+    async def request(self, method: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        return await self.link.request(method, params)
+
+    async def hand_over(
+        self, client: socket.socket, unread: bytes, request_id: int, params: Mapping[str, Any]
+    ) -> None:
+        """Pass the client's socket itself: from now on its bytes flow past us.
+
+        Raises:
+            CustodianLost, CustodianUnreachable: it was not taken; ``client`` is still open here.
+        """
+        await self.link.request(
+            "handover",
+            {"attach": dict(params), "unread": unread, "request_id": request_id},
+            fds=(os.dup(client.fileno()),),
+        )
+        client.close()
+
+    def close(self) -> None:
+        self.link.close()
+
+
+class LocalKeeper:
+    """A standard session, or a look at an ended one: the engine runs in this process."""
+
+    hangs = False
+
+    def __init__(self, host: SessionHost) -> None:
+        self.host = host
+
+    async def request(self, method: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        return control.request(self.host, method, params or {})
+
+    async def hand_over(
+        self, client: socket.socket, unread: bytes, request_id: int, params: Mapping[str, Any]
+    ) -> None:
+        """Let our own host have the client's socket."""
+        self.host.join(client, unread, request_id, control.joining(params))
+
+    def close(self) -> None:
+        """The daemon ends, and a standard session with it."""
+        self.host.abandon("lost")
+
+
+def connect(path: str) -> socket.socket:
+    """Connect to a custodian's socket at once.
+
+    Raises:
+        OSError: ECONNREFUSED if nobody listens there, EAGAIN if its queue is full.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,464 @@
+"""How sessions begin, end, begin again and are forgotten.
+
+Two rules: what is stored is stored before it is true in memory, and a record is only ever removed when its processes
+are known to be gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pwd
+import time
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from toowld.daemon import limits, process
+from toowld.daemon.config import GATE, Config
+from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
+from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.store import Store, StoreError
+from toowld.daemon.systemd import Scopes
+from toowld.daemon.zygote import Zygote
+from toowld.errors import CustodianError, CustodianUnreachable, RefusedError, SpawnFailed, ToowlError
+from toowld.host import control
+from toowld.host.params import Params
+from toowld.host.pty import session_members
+from toowld.host.spec import Spec, open_host, start_child
+from toowld.log import LogReader
+from toowld.paths import Paths
+from toowld.session import Record, State
+from toowld.session.engine import KILL_STEPS
+
+_log = logging.getLogger(__name__)
+
+#: A custodian that has not started its child by then is not going to (seconds).
+START_TIMEOUT = 5.0
+
+#: How long `kill` waits: all its signals, and a second for the news to come back (seconds).
+KILL_TIMEOUT = sum(wait for _, wait in KILL_STEPS) + 1.0
+
+#: Never passed on to a child: meant for the daemon, for the terminal that the caller sits at, or wrong inside.
+_NOT_INHERITED = ("NOTIFY_SOCKET", "TOOWL_SESSION", "TOOWL_NAME", "LINES", "COLUMNS")
+_PREFIXES_NOT_INHERITED = ("LISTEN_", "WATCHDOG_", "TOOWLD_")
+
+#: Whatever the last program left switched on must not meet the next shell: alternate screen, mouse, focus and
+#: paste reporting off, then a soft reset (DECSTR), then plain colours.
+_CLEAN = b"\x1b[?47l\x1b[?9;1000;1002;1003;1004;1005;1006;1015;2004l\x1b[!p\x1b[0m\x1b[?25h\r\n"
+_BANNERS = {
+    "exited": _CLEAN + b"--- shell restarted ---\r\n",
+    "lost": _CLEAN + b"--- restored; new shell ---\r\n",
+}
+
+
+class Lifecycle:
+    """Begins and ends sessions.
+
+    Args:
+        gate: whether sessions may be persistent (`config.persistent_enabled`, read once).
+    """
+
+    def __init__(self, paths: Paths, config: Config, gate: bool, registry: Registry, store: Store) -> None:
+        self.config = config
+        self._paths = paths
+        self._gate = gate
+        self._registry = registry
+        self._store = store
+        self.zygote = Zygote()
+        self.scopes = Scopes()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- beginning --------------------------------------------------------------------------------------
+
+    async def create(self, params: Params) -> tuple[Entry, list[str]]:
+        """Make a session and start its child: the request ``new``.
+
+        Returns:
+            the session, and what its user should be told.
+
+        Raises:
+            ToowlError: it can't be; nothing of it is left.
+        """
+        name, notices = self._registry.free_name(params.text_or_none("name"))
+        persistent, more = self._persistence(params.flag_or_none("persistent"))
+        size = params.size()
+        argv = params.texts_or_none("argv")
+        now = time.time()
+        record = Record(
+            id=self._registry.fresh_id(),
+            name=name,
+            persistent=persistent,
+            argv=argv or None,
+            cwd=params.text("cwd"),
+            env=_inheritable(params.environment("env")),
+            rows=size.rows,
+            cols=size.cols,
+            scrollback_bytes=self.config.scrollback_bytes,
+            created_at=now,
+            last_active_at=now,
+            state=State.STARTING,
+        )
+        entry = self._registry.create(record)
+        async with entry.lock:
+            try:
+                await self._start(entry, kind="start", banner=b"")
+            except BaseException:
+                self._registry.forget(entry)
+                raise
+        _log.info("session %s registered: %s", record.id, "persistent" if persistent else "standard")
+        return entry, notices + more
+
+    def _persistence(self, wanted: bool | None) -> tuple[bool, list[str]]:
+        if wanted and not self._gate:
+            return False, [
+                f"this daemon runs without {GATE}=1: this is a standard session, which ends with the daemon"
+            ]
+        return self._gate if wanted is None else wanted, []
+
+    async def respawn(self, entry: Entry, persistent: bool | None = None) -> list[str]:
+        """Start a fresh child below the scrollback of a session that has ended. The entry's lock is held.
+
+        Raises:
+            SpawnFailed: it can't be; the session stays ended.
+        """
+        record = entry.record
+        kept, notices = self._persistence(record.persistent if persistent is None else persistent)
+        reason = "exited" if record.end_reason == "exited" else "lost"
+        ended = {
+            name: getattr(record, name) for name in ("end_reason", "exit_code", "exit_signal", "ended_at")
+        }
+        self._registry.change(
+            entry,
+            state=State.STARTING,
+            persistent=kept,
+            error=None,
+            end_reason=None,
+            exit_code=None,
+            exit_signal=None,
+            ended_at=None,
+        )
+        if not os.path.isdir(record.cwd):  # noqa: PTH112 - a str that came from the kernel
+            notices.append(f"the folder {record.cwd} is gone: the new shell starts in your home folder")
+            self._registry.change(entry, cwd=record.env.get("HOME", "/"))
+        try:
+            await self._start(entry, kind="respawn", banner=_BANNERS[reason])
+        except ToowlError as error:
+            self._registry.change(entry, state=State.ENDED, **(ended | {"error": str(error)}))
+            raise
+        return notices
+
+    async def _start(self, entry: Entry, *, kind: str, banner: bytes) -> None:
+        spec = self._spec(entry.record, kind, banner)
+        start = self._start_custodian if entry.record.persistent else self._start_here
+        entry.gone.clear()
+        entry.live = {}
+        try:
+            info = await start(entry, spec)
+        except BaseException:
+            entry.keeper = None
+            entry.gone.set()
+            raise
+        pid = int(info["pid"])
+        self._registry.change(
+            entry,
+            state=State.RUNNING,
+            pid=pid,
+            pid_started=process.started_at(pid),
+            boot=process.boot_id(),
+            last_active_at=time.time(),
+        )
+        # A very short life may have ended before its beginning was stored.
+        self.on_news(entry, entry.keeper, entry.live if entry.live.get("state") == "ended" else info)
+
+    def _spec(self, record: Record, kind: str, banner: bytes) -> Spec:
+        env = dict(record.env)
+        account = pwd.getpwuid(os.getuid())
+        env.setdefault("HOME", account.pw_dir)
+        env.setdefault("USER", account.pw_name)
+        env.setdefault("LOGNAME", account.pw_name)
+        env.setdefault("SHELL", account.pw_shell or "/bin/sh")
+        env.setdefault("PATH", os.defpath)
+        if env.get("TERM", "dumb") in ("dumb", "unknown", ""):
+            env["TERM"] = "xterm-256color"
+        env["TOOWL_SESSION"] = record.id
+        env["TOOWL_RUNTIME_DIR"] = str(self._paths.runtime)
+        env["TOOWL_STATE_DIR"] = str(self._paths.state)
+        if record.name:
+            env["TOOWL_NAME"] = record.name
+        argv, argv0 = record.argv, None
+        if argv is None:
+            shell = account.pw_shell or "/bin/sh"
+            argv, argv0 = (shell,), f"-{Path(shell).name}"
+        return Spec(record, str(self._store.folder(record.id)), argv, argv0, env, kind, banner)
+
+    async def _start_custodian(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
+        record = entry.record
+        pid, sock = await self.zygote.fork(record.id)
+        keeper = CustodianKeeper(
+            sock,
+            record.label,
+            on_news=lambda info: self.on_news(entry, keeper, info),
+            on_lost=lambda: self.on_lost(entry, keeper),
+        )
+        try:
+            hello = await asyncio.wait_for(keeper.link.hello, START_TIMEOUT)
+            # Before the child exists, so that nothing of the session is ever in the daemon's own cgroup.
+            entry.scope = await self.scopes.create(
+                record.id, pid, description=f"toowl session {record.label}"
+            )
+            params = spec.to_params() | {"socket": str(self._paths.custodian_socket(record.id))}
+            started = process.started_at(pid)
+            self._registry.change(entry, custodian_pid=pid, custodian_started=started, durable=False)
+            entry.keeper = keeper
+            info = await keeper.link.request("start", params, timeout=START_TIMEOUT)
+        except BaseException as error:
+            keeper.close()
+            process.kill(pid, process.started_at(pid))
+            if isinstance(error, SpawnFailed) or not isinstance(error, CustodianError | TimeoutError):
+                raise
+            raise SpawnFailed(f"session {record.label} failed to start: {error}") from error
+        entry.custodian_build = str(hello.about.get("build"))
+        return info
+
+    async def _start_here(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
+        host = open_host(
+            asyncio.get_running_loop(),
+            spec,
+            on_changed=lambda: self.on_news(entry, keeper, control.info(host)),
+            on_finished=lambda: None,
+        )
+        entry.keeper = keeper = LocalKeeper(host)
+        with limits.as_at_start():
+            start_child(host, spec)
+        self._registry.change(entry, custodian_pid=None, custodian_started=None, durable=False)
+        return await keeper.request("info")
+
+    def adopt(
+        self, entry: Entry, keeper: CustodianKeeper, build: str, pid: object, info: Mapping[str, Any]
+    ) -> None:
+        """Take over a custodian that is alive: it knows better than the record.
+
+        Raises:
+            StoreError: the record can't be stored; nothing has changed.
+        """
+        child = info.get("pid")
+        custodian = pid if isinstance(pid, int) else None
+        self._registry.change(
+            entry,
+            durable=False,
+            persistent=True,
+            state=State.RUNNING,
+            pid=child,
+            pid_started=None if child is None else process.started_at(child),
+            custodian_pid=custodian,
+            custodian_started=None if custodian is None else process.started_at(custodian),
+            boot=process.boot_id(),
+        )
+        entry.keeper = keeper
+        entry.custodian_build = build
+        entry.gone.clear()
+        self.on_news(entry, keeper, info)
+
+    # --- news -------------------------------------------------------------------------------------------
+
+    def on_news(self, entry: Entry, keeper: Keeper | None, info: Mapping[str, Any]) -> None:
+        """A session's keeper tells how it is now."""
+        if keeper is not entry.keeper:
+            return  # of a child that has ended; its successor runs already
+        before = entry.live
+        entry.live = info
+        if entry.record.state is State.STARTING:
+            return  # `_start` is not done yet, and looks at `live` when it is
+        if info["state"] == "ended":
+            self._note_end(
+                entry, info.get("end_reason") or "lost", info.get("exit_code"), info.get("exit_signal")
+            )
+            return
+        for event, count in (("connected", info["clients"] > before.get("clients", 0)),
+                             ("disconnected", info["clients"] < before.get("clients", 0))):  # fmt: skip
+            if count:
+                _log.info("session %s: client %s, %d attached", entry.record.id, event, info["clients"])
+        changes = {
+            key: info[key]
+            for key in ("rows", "cols", "cwd")
+            if info.get(key) is not None and info[key] != getattr(entry.record, key)
+        }
+        changes["last_active_at"] = max(entry.record.last_active_at, float(info["last_active_at"]))
+        try:
+            self._registry.change(entry, durable=False, **changes)
+        except StoreError as error:
+            _log.warning("%s", error)
+
+    def on_lost(self, entry: Entry, keeper: Keeper) -> None:
+        """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
+        if keeper is not entry.keeper:
+            return  # it was dismissed, or another one has the session
+        record = entry.record
+        if record.state is State.STARTING:
+            return  # `_start_custodian` deals with it
+        entry.keeper = None
+        if self.is_custodian_alive(record):
+            _log.warning("session %s: its custodian lives, but the link broke; trying again", record.id)
+            return  # the next tick adopts it again
+        self.note_gone(entry)
+
+    @staticmethod
+    def is_custodian_alive(record: Record) -> bool:
+        """Whether the process that kept this session still runs."""
+        return record.boot == process.boot_id() and process.is_alive(
+            record.custodian_pid, record.custodian_started
+        )
+
+    def note_gone(self, entry: Entry) -> None:
+        """The keeper's process is gone for sure: the log knows how the child ended, if it did before."""
+        entry.keeper = None
+        last = None
+        try:
+            reader = LogReader(self._store.folder(entry.record.id))
+            last = reader.last_exit()
+            entry.live = {**entry.live, "seq": reader.end}
+        except OSError as error:
+            _log.warning("session %s: its log can't be read: %s", entry.record.id, error)
+        if last is None:
+            self._note_end(entry, "lost", None, None)
+        else:
+            self._note_end(entry, str(last.get("reason", "lost")), last.get("code"), last.get("signal"))
+
+    def _note_end(self, entry: Entry, reason: str, code: int | None, signum: int | None) -> None:
+        if entry.record.state is not State.ENDED:
+            _log.info("session %s ended: %s, code %s, signal %s", entry.record.id, reason, code, signum)
+            try:
+                self._registry.change(
+                    entry,
+                    state=State.ENDED,
+                    end_reason=reason,
+                    exit_code=code,
+                    exit_signal=signum,
+                    ended_at=time.time(),
+                )
+            except StoreError as error:
+                # The log knows too, so the next start finds out again. What is listed must be the truth.
+                _log.error("%s", error)
+                entry.record = entry.record.changed(
+                    state=State.ENDED,
+                    end_reason=reason,
+                    exit_code=code,
+                    exit_signal=signum,
+                    ended_at=time.time(),
+                )
+        keeper, entry.keeper = entry.keeper, None
+        entry.gone.set()
+        if isinstance(keeper, CustodianKeeper):
+            self._background(self._dismiss(entry, keeper))
+
+    async def _dismiss(self, entry: Entry, keeper: CustodianKeeper) -> None:
+        """Tell a custodian that its news is stored, so that it may go when its clients have all."""
+        try:
+            await keeper.request("shutdown")
+        except ToowlError as error:
+            _log.debug("session %s: %s", entry.record.id, error)
+
+    # --- ending -----------------------------------------------------------------------------------------
+
+    async def kill(self, entry: Entry, *, force: bool) -> None:
+        """End the child and wait until it is gone.
+
+        Raises:
+            RefusedError: nothing runs. CustodianUnreachable: it could not be ended; nothing was forgotten.
+        """
+        if not entry.running:
+            raise RefusedError(
+                f"session {entry.record.label} is not running: `toowl rm {entry.record.label}` forgets it"
+            )
+        try:
+            if entry.keeper is None:
+                raise CustodianUnreachable(f"the custodian of session {entry.record.label} can't be reached")
+            await entry.keeper.request("kill", {"force": force})
+        except CustodianUnreachable as error:
+            if not force:
+                raise CustodianUnreachable(f"{error}; `toowl kill --force` kills its processes") from error
+            self._kill_processes(entry.record)
+        try:
+            await asyncio.wait_for(entry.gone.wait(), KILL_TIMEOUT)
+        except TimeoutError:
+            if not force:
+                raise CustodianUnreachable(
+                    f"session {entry.record.label} did not end: try `toowl kill --force {entry.record.label}`"
+                ) from None
+            self._kill_processes(entry.record)
+            await self._wait_until_dead(entry)
+
+    def _kill_processes(self, record: Record) -> None:
+        """Without the help of a custodian that hangs: the child's whole session, then the custodian itself."""
+        if record.pid is not None and process.is_alive(record.pid, record.pid_started):
+            for pid in session_members(record.pid):
+                process.kill(pid, process.started_at(pid))
+        process.kill(record.custodian_pid, record.custodian_started)
+
+    async def _wait_until_dead(self, entry: Entry) -> None:
+        try:
+            await asyncio.wait_for(entry.gone.wait(), KILL_TIMEOUT)
+        except TimeoutError:
+            raise CustodianUnreachable(
+                f"session {entry.record.label} can't be killed: its process waits in the kernel; try again later"
+            ) from None
+
+    async def restart(self, entry: Entry, persistent: bool | None) -> list[str]:
+        """End the child if it runs, and start a fresh one on the same log.
+
+        Raises:
+            ToowlError: it could not be ended, or not be started.
+        """
+        if entry.running:
+            await self.kill(entry, force=False)
+        async with entry.lock:
+            return await self.respawn(entry, persistent)
+
+    async def remove(self, entry: Entry) -> None:
+        """Forget a session that has ended.
+
+        Raises:
+            RefusedError: it has not. StoreError: its files can't be removed.
+        """
+        async with entry.lock:
+            if entry.running:
+                label = entry.record.label
+                raise RefusedError(f"session {label} is running: end it first with `toowl kill {label}`")
+            self._registry.forget(entry)
+
+    async def tick(self) -> None:
+        """Forget sessions that ended by themselves long enough ago; lost and failed ones stay."""
+        now = time.time()
+        for entry in self._registry:
+            record = entry.record
+            if record.state is not State.ENDED or record.end_reason != "exited" or entry.lock.locked():
+                continue
+            if now - (record.ended_at or now) > self.config.ended_retention:
+                try:
+                    await self.remove(entry)
+                except ToowlError as error:
+                    _log.warning("%s", error)
+
+    def close(self) -> None:
+        """The daemon ends: standard sessions with it, persistent ones not."""
+        for entry in self._registry:
+            if entry.keeper is not None:
+                entry.keeper.close()
+        self.zygote.close()
+
+    # --- tasks ------------------------------------------------------------------------------------------
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._tasks.discard)
+
+
+def _inheritable(env: dict[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in env.items()
+        if name not in _NOT_INHERITED and not name.startswith(_PREFIXES_NOT_INHERITED)
+    }

@@ -1,0 +1,215 @@
+"""All sessions that this daemon knows, by id and by name, and what each of them is doing.
+
+A change is stored before it is true in memory; if the disk says no, nothing has changed. Finding out what is
+true is left to `adopt` and `lifecycle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from toowld.daemon.store import Store
+from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
+from toowld.session import Record, State
+
+#: Names appear in paths of nobody, but in everybody's terminal and shell: no blanks, nothing that needs quoting.
+_NAME = re.compile(r"[^\W_][\w.@:+-]{0,63}")
+
+
+class Keeper(Protocol):
+    """Whoever holds a session's engine: a custodian behind a link, or this process."""
+
+    async def request(self, method: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Ask the session something; see `toowld.host.control`."""
+
+    async def hand_over(self, client: Any, unread: bytes, request_id: int, params: Mapping[str, Any]) -> None:
+        """Give a client's connection away, to become an attachment."""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has not answered in time, and not since."""
+
+    def close(self) -> None:
+        """Let go. A persistent session goes on."""
+
+
+class Entry:
+    """One session: its record, and what was last heard of it.
+
+    Attributes:
+        record: as on disk.
+        keeper: None while nothing runs.
+        live: the answer to the last ``info``, or the last news.
+        lock: held while the session is being started, ended or removed.
+        gone: set whenever nothing runs.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.keeper: Keeper | None = None
+        self.live: Mapping[str, Any] = {}
+        self.lock = asyncio.Lock()
+        self.gone = asyncio.Event()
+        self.scope: str | None = None
+        self.custodian_build: str | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.record.state in (State.RUNNING, State.STARTING, State.UNREACHABLE)
+
+    @property
+    def clients(self) -> int:
+        return int(self.live.get("clients", 0)) if self.running else 0
+
+    def display(self) -> str:
+        """The state as a person reads it."""
+        record = self.record
+        if record.state is State.RUNNING:
+            if self.keeper is None or self.keeper.hangs:
+                return "unreachable"
+            return "attached" if self.clients else "detached"
+        if record.state is not State.ENDED:
+            return str(record.state.value)
+        if record.end_reason != "exited":
+            return f"ended ({record.end_reason})"
+        if record.exit_signal is not None:
+            return f"ended (signal {record.exit_signal})"
+        return f"ended (exited {record.exit_code})" if record.exit_code is not None else "ended (exited)"
+
+    def info(self) -> dict[str, Any]:
+        """One object of ``list``."""
+        record, live = self.record, self.live
+        display = self.display()
+        running = self.running
+        return {
+            "id": record.id,
+            "name": record.name,
+            "persistent": record.persistent,
+            "state": "unreachable" if display == "unreachable" else record.state.value,
+            "display": display,
+            "end_reason": record.end_reason,
+            "exit_code": record.exit_code,
+            "exit_signal": record.exit_signal,
+            "error": record.error,
+            "clients": self.clients,
+            "cwd": (live.get("cwd") if running else None) or record.cwd,
+            "command": " ".join(record.argv) if record.argv else "(login shell)",
+            "pid": record.pid if running else None,
+            "custodian_pid": record.custodian_pid if running else None,
+            "custodian_version": self.custodian_build if running else None,
+            "created_at": record.created_at,
+            "last_active_at": max(record.last_active_at, live.get("last_active_at", 0.0)),
+            "seq": live.get("seq", 0),
+            "log_bytes": live.get("log_bytes", 0),
+            "rows": live.get("rows") or record.rows,
+            "cols": live.get("cols") or record.cols,
+            "degraded": bool(live.get("degraded", False)),
+            "version": record.version,
+        }
+
+
+class Registry:
+    """All entries."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._entries: dict[str, Entry] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._entries
+
+    def get(self, session_id: str) -> Entry | None:
+        return self._entries.get(session_id)
+
+    def add(self, record: Record) -> Entry:
+        """Take a record in that is on disk already."""
+        entry = self._entries[record.id] = Entry(record)
+        return entry
+
+    def create(self, record: Record) -> Entry:
+        """Store a new record and take it in.
+
+        Raises:
+            StoreError: the disk takes none.
+        """
+        self._store.save(record)
+        return self.add(record)
+
+    def change(self, entry: Entry, *, durable: bool = True, **changes: Any) -> None:
+        """Store a change, then make it true.
+
+        Raises:
+            StoreError: nothing has changed.
+        """
+        changed = entry.record.changed(**changes)
+        self._store.save(changed, durable=durable)
+        entry.record = changed
+
+    def forget(self, entry: Entry) -> None:
+        """Remove the record and the log.
+
+        Raises:
+            StoreError: something is left on disk; the entry stays too.
+        """
+        self._store.forget(entry.record.id)
+        del self._entries[entry.record.id]
+
+    def find(self, wanted: str) -> Entry:
+        """By id, by name, or by the beginning of an id that fits only one.
+
+        Raises:
+            SessionNotFound, SessionAmbiguous: see their text.
+        """
+        if (entry := self._entries.get(wanted)) is not None:
+            return entry
+        for entry in self._entries.values():
+            if entry.record.name == wanted:
+                return entry
+        fitting = [entry for key, entry in self._entries.items() if wanted and key.startswith(wanted)]
+        if len(fitting) > 1:
+            some = ", ".join(entry.record.id for entry in fitting[:4])
+            raise SessionAmbiguous(f'session "{wanted}" fits {len(fitting)} ids ({some} …): type more of it')
+        if not fitting:
+            raise SessionNotFound(f'session "{wanted}" not found: `toowl ls` lists those that are there')
+        return fitting[0]
+
+    def fresh_id(self) -> str:
+        """8 hex digits that no session has, nor any folder of one."""
+        while True:
+            session_id = secrets.token_hex(4)
+            if session_id not in self._entries and not self._store.folder(session_id).exists():
+                return session_id
+
+    def free_name(self, wanted: str | None, holder: Entry | None = None) -> tuple[str | None, list[str]]:
+        """The name that a session gets for the one that it wants, and what its user should be told.
+
+        Raises:
+            RefusedError: the name is impossible.
+        """
+        name = (wanted or "").strip()
+        if not name:
+            return None, []
+        if not _NAME.fullmatch(name):
+            raise RefusedError(
+                f"{name!r} is no session name: use letters, digits and . _ @ : + - (64 at most), no blanks"
+            )
+        taken = {entry.record.name for entry in self._entries.values() if entry is not holder}
+        # A name that reads like somebody's id would hide that session.
+        taken |= {key for key in self._entries if holder is None or key != holder.record.id}
+        if name not in taken:
+            return name, []
+        stamp = time.strftime("%H%M%S")
+        free = next(
+            candidate
+            for candidate in (f"{name}-{stamp}", *(f"{name}-{stamp}-{n}" for n in range(2, len(taken) + 3)))
+            if candidate not in taken
+        )
+        return free, [f'the name "{name}" is taken: this session is called "{free}"']

@@ -1,0 +1,236 @@
+"""The daemon's life: lock, load, adopt, listen, say READY; and at the end, let go.
+
+Nothing is served before every record is loaded and every custodian that answers is adopted, so the first ``ls`` after
+a restart shows all there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toowld import __version__
+from toowld.daemon import config as configuration
+from toowld.daemon import limits
+from toowld.daemon.adopt import Adoption
+from toowld.daemon.broker import Broker
+from toowld.daemon.lifecycle import Lifecycle
+from toowld.daemon.registry import Registry
+from toowld.daemon.store import Store
+from toowld.daemon.systemd import Notifier
+from toowld.errors import ConfigError, RefusedError, ToowlError
+from toowld.host.params import Params
+from toowld.host.sockets import is_peer_us, listen
+from toowld.paths import Paths
+from toowld.session import State
+
+_log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """One daemon of one namespace.
+
+    Args:
+        paths: of the namespace.
+        on_ready: called once clients are served.
+
+    Raises:
+        ConfigError, UnsafeFolder: it can't even begin.
+    """
+
+    def __init__(self, paths: Paths, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        self._paths = paths
+        self._on_ready = on_ready
+        # Takes NOTIFY_SOCKET and its like out of the environment, before any process is started.
+        self._notifier = Notifier()
+        self._gate = configuration.persistent_enabled()
+        self._gate_text = os.environ.pop(configuration.GATE, None)
+        self._config = configuration.load(paths.config)
+        self._started_at = time.time()
+        self._stop = asyncio.Event()
+        self._store = Store(paths.sessions)
+        self._registry = Registry(self._store)
+        self._lifecycle = Lifecycle(paths, self._config, self._gate, self._registry, self._store)
+        self._adoption = Adoption(paths.custodians, self._registry, self._store, self._lifecycle)
+        own = {
+            "status": self._status,
+            "doctor": self._doctor,
+            "stop": self._on_stop,
+            "reload": self._on_reload,
+        }
+        self._broker = Broker(self._registry, self._store, self._lifecycle, own, self._gate)
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            RefusedError: another daemon has this namespace.
+        """
+        lock = _take_lock(self._paths)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        limits.raise_own()
+        try:
+            self._lifecycle.zygote.start()
+            await self._adoption.run()
+            listener = listen(str(self._paths.daemon_socket))
+            loop.add_reader(listener.fileno(), self._on_acceptable, listener)
+            try:
+                self._announce()
+                self._on_ready()
+                ticker = loop.create_task(self._tick())
+                watchdog = loop.create_task(self._feed_watchdog())
+                await self._stop.wait()
+                self._notifier.stopping()
+                ticker.cancel()
+                watchdog.cancel()
+            finally:
+                loop.remove_reader(listener.fileno())
+                self._paths.daemon_socket.unlink(missing_ok=True)
+                listener.close()
+        finally:
+            self._broker.close()
+            self._lifecycle.close()
+            await asyncio.sleep(0)  # one turn, for the last bytes of standard sessions to their clients
+            os.close(lock)
+        _log.info("stopped")
+
+    def _announce(self) -> None:
+        counts = self._counts()
+        text = f"{counts['total']} sessions, {counts['persistent']} of them persistent"
+        _log.info("ready: %s; persistent sessions are %s", text, "on" if self._gate else "off")
+        self._notifier.ready(text)
+
+    def _on_acceptable(self, listener: Any) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError as error:  # the peer is gone again, or no descriptor is free: the others wait
+            _log.warning("can't accept a client: %s", error.strerror)
+            return
+        if is_peer_us(sock):
+            self._broker.serve(sock)
+        else:
+            _log.warning("refused a client of another uid")
+            sock.close()
+
+    # --- time -------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.tick)
+            try:
+                await self._adoption.tick()
+                await self._lifecycle.tick()
+            except (OSError, ToowlError) as error:
+                _log.error("tick: %s", error)
+            counts = self._counts()
+            self._notifier.status(f"{counts['total']} sessions, {counts['persistent']} of them persistent")
+
+    async def _feed_watchdog(self) -> None:
+        interval = self._notifier.watchdog_interval
+        while interval is not None:
+            self._notifier.watchdog()
+            await asyncio.sleep(interval)
+
+    # --- requests about ourselves -----------------------------------------------------------------------
+
+    def _counts(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for entry in self._registry:
+            state = entry.info()["state"]
+            counts["total"] += 1
+            counts["persistent"] += entry.record.persistent
+            counts["ended"] += state == State.ENDED.value
+            counts["unreachable"] += state == State.UNREACHABLE.value
+            counts["standard_running"] += not entry.record.persistent and entry.running
+        return {
+            name: counts[name] for name in ("total", "persistent", "standard_running", "ended", "unreachable")
+        }
+
+    async def _status(self, params: Params) -> Mapping[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at": self._started_at,
+            "persistent_enabled": self._gate,
+            "sessions": self._counts(),
+            "runtime_dir": str(self._paths.runtime),
+            "state_dir": str(self._paths.state),
+        }
+
+    async def _doctor(self, params: Params) -> Mapping[str, Any]:
+        scopes = self._lifecycle.scopes
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime": time.time() - self._started_at,
+            "persistent_enabled": self._gate,
+            "persistent_value": self._gate_text,
+            "under_systemd": self._notifier.connected,
+            "notify_socket": self._notifier.connected,
+            "watchdog_usec": self._notifier.watchdog_usec,
+            "rlimit_nofile": list(resource.getrlimit(resource.RLIMIT_NOFILE)),
+            "fds_open": len(list(Path("/proc/self/fd").iterdir())),
+            "custodians": [
+                {
+                    "id": entry.record.id,
+                    "name": entry.record.name,
+                    "pid": entry.record.custodian_pid,
+                    "version": entry.custodian_build,
+                    "state": "unreachable" if entry.display() == "unreachable" else "ok",
+                    "scope": entry.scope,
+                }
+                for entry in self._registry
+                if entry.record.persistent and entry.running
+            ],
+            "skipped": [{"path": item.path, "reason": item.reason} for item in self._adoption.skipped],
+            "zygote_pid": self._lifecycle.zygote.pid,
+            "scopes": scopes.manager,
+            "scopes_reason": scopes.reason,
+        }
+
+    async def _on_stop(self, params: Params) -> Mapping[str, Any]:
+        asyncio.get_running_loop().call_soon(self._stop.set)  # after the answer has gone out
+        return {}
+
+    async def _on_reload(self, params: Params) -> Mapping[str, Any]:
+        self._lifecycle.config = configuration.load(self._paths.config)
+        return {}
+
+    def _reload(self) -> None:
+        try:
+            self._lifecycle.config = configuration.load(self._paths.config)
+        except ConfigError as error:
+            _log.error("the settings stay as they were: %s", error)
+
+
+def _take_lock(paths: Paths) -> int:
+    """Own the namespace for as long as the returned descriptor is open.
+
+    Raises:
+        RefusedError: another daemon owns it.
+    """
+    fd = os.open(paths.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise RefusedError(
+            f"a toowld is running already, pid {holder}, with {paths.runtime}: "
+            "use it, or stop it with `toowld stop`"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd

@@ -1,0 +1,109 @@
+"""The records on disk: one file per session, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from toowld.errors import ToowlError
+from toowld.session import Record, record
+
+_NAME = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that the start found and left alone."""
+
+    path: str
+    reason: str
+
+
+class StoreError(ToowlError):
+    """A record could not be stored; what is in memory still says what the disk says."""
+
+    code = "store"
+
+
+class Store:
+    """The folder of all sessions."""
+
+    def __init__(self, sessions: Path) -> None:
+        self._sessions = sessions
+
+    def folder(self, session_id: str) -> Path:
+        """The session's own folder: its record and its log."""
+        return self._sessions / session_id
+
+    def save(self, changed: Record, *, durable: bool = True) -> None:
+        """Store a record.
+
+        Args:
+            durable: also against a power cut (fsync). Without, only against a crash of ours.
+
+        Raises:
+            StoreError: it is not stored, and the old one still is.
+        """
+        folder = self.folder(changed.id)
+        temporary = folder / f"{_NAME}~"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(record.encode(changed))
+                if durable:
+                    file.flush()
+                    os.fsync(fd)
+            temporary.replace(folder / _NAME)
+            if durable:
+                _sync_folder(folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # nothing was created, or the disk is gone altogether
+                temporary.unlink()
+            raise StoreError(
+                f"can't store session {changed.label}: {error.strerror}: {folder}: make room and try again"
+            ) from error
+
+    def load_all(self) -> tuple[list[Record], list[Skipped]]:
+        """All records, whatever their state, and what could not be read."""
+        records, skipped = [], []
+        for folder in sorted(self._sessions.iterdir()):
+            try:
+                records.append(self._load(folder))
+            except FileNotFoundError:
+                continue  # no record: a custodian that is alive may still know it
+            except (OSError, ToowlError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                skipped.append(Skipped(str(folder), reason or "unreadable"))
+        return records, skipped
+
+    def _load(self, folder: Path) -> Record:
+        found = record.decode((folder / _NAME).read_bytes())
+        if found.id != folder.name:
+            raise record.BadRecord(f"the record says session {found.id}")
+        return found
+
+    def forget(self, session_id: str) -> None:
+        """Remove the record first and then the log, so that a half-done removal is not listed again.
+
+        Raises:
+            StoreError: something is left.
+        """
+        folder = self.folder(session_id)
+        try:
+            (folder / _NAME).unlink(missing_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise StoreError(f"can't remove {folder}: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

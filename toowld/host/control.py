@@ -1,0 +1,120 @@
+"""What can be asked of a hosted session, by whoever holds a link to it: the daemon, or a client.
+
+The same requests are answered here for a custodian and for a session inside the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from toowld.errors import RefusedError, RemoteProtocolError, SessionError
+from toowld.host.driver import Joining, SessionHost
+from toowld.host.params import Params
+from toowld.session import SessionState
+from toowld.session import events as ev
+
+#: What a fresh attach shows of the scrollback, unless the client wants none: enough for some thousand lines, and
+#: little enough to be drawn at once by any terminal.
+REPLAY_BYTES = 1 << 20
+
+
+def info(host: SessionHost) -> dict[str, Any]:
+    """The session as it is at this moment."""
+    session = host.session
+    ended = session.ended
+    return {
+        "state": session.state.value,
+        "pid": session.pid,
+        "rows": session.size.rows,
+        "cols": session.size.cols,
+        "clients": len(session.attachments),
+        "client_list": host.clients(),
+        "seq": session.seq,
+        "log_bytes": host.log.bytes_used,
+        "degraded": host.log.degraded,
+        "log_error": host.log.error,
+        "last_active_at": host.last_active_at,
+        "end_reason": ended.reason if ended else None,
+        "exit_code": ended.code if ended else None,
+        "exit_signal": ended.signal if ended else None,
+        "cwd": child_cwd(session.pid) if session.state is SessionState.RUNNING else None,
+    }
+
+
+def child_cwd(pid: int | None) -> str | None:
+    """The folder that the child is in now, or None where the kernel does not say (it is gone, or setuid)."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+
+
+def _detach(host: SessionHost, params: Params) -> dict[str, Any]:
+    wanted = params.integer_or_none("client")
+    attached = list(host.session.attachments)
+    if wanted is not None and wanted not in attached:
+        raise SessionError(f"client {wanted} is not attached: `toowl info` lists those who are")
+    numbers = attached if wanted is None else [wanted]
+    for number in numbers:
+        host.tell(ev.ClientDismissed(number, "requested"))
+    return {"detached": len(numbers)}
+
+
+def _send(host: SessionHost, params: Params) -> dict[str, Any]:
+    if data := params.data("data"):
+        host.tell(ev.Injected(data))
+    return {}
+
+
+def _resize(host: SessionHost, params: Params) -> dict[str, Any]:
+    host.tell(ev.ResizeRequested(params.size()))
+    return {}
+
+
+def _kill(host: SessionHost, params: Params) -> dict[str, Any]:
+    host.tell(ev.KillRequested(params.flag("force", False)))
+    return {}
+
+
+_METHODS: Mapping[str, Callable[[SessionHost, Params], dict[str, Any]]] = {
+    "info": lambda host, params: info(host),
+    "detach": _detach,
+    "send": _send,
+    "resize": _resize,
+    "kill": _kill,
+}
+
+
+def request(host: SessionHost, method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer one request.
+
+    Raises:
+        RefusedError: not now. RemoteProtocolError: wrong parameters. SessionError: see the message.
+    """
+    handler = _METHODS.get(method)
+    if handler is None:
+        raise RefusedError(f"this version of toowl does not know the request '{method}'")
+    return handler(host, Params(method, values))
+
+
+def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Joining:
+    """Read the parameters of an ``attach`` request.
+
+    Raises:
+        RemoteProtocolError: a wrong type or value.
+    """
+    params = Params("attach", values)
+    client_id = params.text("client_id")
+    if not 0 < len(client_id) <= 64:
+        raise RemoteProtocolError("attach: 'client_id' must have 1 to 64 characters")
+    return Joining(
+        client_id=client_id,
+        size=params.size() if values.get("rows") is not None else None,
+        read_only=params.flag("read_only", False),
+        from_seq=params.integer_or_none("from_seq"),
+        replay_bytes=replay_bytes if params.flag("replay", True) else 0,
+        pid=params.integer_or_none("pid"),
+        tty=params.text_or_none("tty"),
+    )

@@ -1,0 +1,91 @@
+"""Typed reading of a request's parameters: a peer's map is never indexed unchecked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from toowld.errors import RemoteProtocolError
+from toowld.wire import Size
+from toowld.wire.text import unpack_text
+
+_T = TypeVar("_T")
+_MISSING: Any = object()
+
+
+class Params:
+    """The parameters of one request.
+
+    Every getter raises `RemoteProtocolError` for a missing value without default, or a wrong type.
+    """
+
+    def __init__(self, method: str, values: Mapping[str, Any]) -> None:
+        self._method = method
+        self._values = values
+
+    def _get(self, name: str, kind: type[_T], default: Any) -> _T:
+        value = self._values.get(name, default)
+        if value is default and default is not _MISSING:
+            return value  # type: ignore[no-any-return]
+        if type(value) is not kind:
+            raise RemoteProtocolError(f"{self._method}: '{name}' must be {kind.__name__}")
+        return value
+
+    def text(self, name: str, default: Any = _MISSING) -> str:
+        """Text, also text that is not UTF-8 (see `wire.text`)."""
+        value = self._values.get(name, default)
+        if type(value) is bytes:
+            return str(unpack_text(value))
+        return self._get(name, str, default)
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self._values.get(name) is None else self.text(name)
+
+    def integer(self, name: str, default: Any = _MISSING) -> int:
+        return self._get(name, int, default)
+
+    def integer_or_none(self, name: str) -> int | None:
+        return None if self._values.get(name) is None else self.integer(name)
+
+    def flag(self, name: str, default: Any = _MISSING) -> bool:
+        return self._get(name, bool, default)
+
+    def flag_or_none(self, name: str) -> bool | None:
+        return None if self._values.get(name) is None else self.flag(name)
+
+    def data(self, name: str, default: Any = _MISSING) -> bytes:
+        return self._get(name, bytes, default)
+
+    def mapping(self, name: str, default: Any = _MISSING) -> dict[str, Any]:
+        return self._get(name, dict, default)
+
+    def without(self, *names: str) -> dict[str, Any]:
+        """The parameters as they came, but for some."""
+        return {name: value for name, value in self._values.items() if name not in names}
+
+    def size(self) -> Size:
+        """``rows`` and ``cols``."""
+        try:
+            return Size(rows=self.integer("rows"), cols=self.integer("cols"))
+        except ValueError as error:
+            raise RemoteProtocolError(f"{self._method}: {error}") from error
+
+    def texts_or_none(self, name: str) -> tuple[str, ...] | None:
+        """A list of texts."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        texts = unpack_text(value)
+        if type(texts) is not list or not all(type(text) is str for text in texts):
+            raise RemoteProtocolError(f"{self._method}: '{name}' must be a list of texts")
+        return tuple(texts)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """A map of text to text, without NUL and without '=' in a name, as execve(2) wants it."""
+        env: dict[Any, Any] = unpack_text(self.mapping(name))
+        for key, value in env.items():
+            if type(key) is not str or type(value) is not str:
+                raise RemoteProtocolError(f"{self._method}: '{name}' must map texts to texts")
+            if not key or "=" in key or "\0" in key or "\0" in value:
+                raise RemoteProtocolError(f"{self._method}: '{name}' holds an impossible variable {key!r}")
+        return env

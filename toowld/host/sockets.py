@@ -1,0 +1,278 @@
+"""Unix sockets that carry frames: listening, who the peer is, sending, receiving, passing descriptors.
+
+`FrameSocket` never blocks and never raises at its owner: what goes wrong ends in ``on_close`` with a reason.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+import stat
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from toowld.errors import RemoteProtocolError
+from toowld.host.loop import Loop
+from toowld.wire import FrameDecoder, Message
+
+#: One read. As large as the largest piece of output, so that a whole one costs one system call.
+READ_SIZE = 64 << 10
+
+#: Descriptors that may come with one read (SCM_MAX_FD is 253; we ever pass one).
+_FDS_AT_ONCE = 4
+
+_UCRED = struct.Struct("3i")
+
+#: Connections that may wait to be accepted. A burst of clients after a restart is served from here.
+BACKLOG = 128
+
+
+def listen(path: str) -> socket.socket:
+    """A listening socket at ``path``, mode 0600, non-blocking; what was there is replaced at once.
+
+    The socket is bound under another name and renamed, so that nobody ever meets one that does not listen yet, and
+    two that replace each other never both believe to own the name.
+
+    Raises:
+        OSError: the folder is gone or not ours.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    # One character longer than the name at most, as sun_path is short.
+    temporary = f"{path}~"
+    try:
+        with contextlib.suppress(FileNotFoundError):  # the usual case: nobody died in this very function
+            os.unlink(temporary)
+        sock.bind(temporary)
+        os.chmod(temporary, 0o600)
+        sock.listen(BACKLOG)
+        os.rename(temporary, path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def is_socket_of_ours(path: str) -> bool:
+    """Whether ``path`` is a socket, no symlink, and belongs to our uid."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
+
+
+def peer_uid_pid(sock: socket.socket) -> tuple[int, int]:
+    """The uid and pid of whoever made the connection (SO_PEERCRED, unix(7))."""
+    pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return uid, pid
+
+
+def is_peer_us(sock: socket.socket) -> bool:
+    """Whether the peer runs under our uid. Nobody else is ever served, root neither."""
+    return peer_uid_pid(sock)[0] == os.getuid()
+
+
+class FrameSocket:
+    """A connected, non-blocking stream socket that sends and receives whole messages.
+
+    Args:
+        sock: becomes ours.
+        loop: that calls us.
+        on_message: gets each message, and what descriptors came with it (they become the callee's).
+        on_close: gets the reason, once, when the peer is gone, broke the rules, or has been sent all that
+            `close_when_sent` waited for; never after `close` or `release`.
+        on_sent: called after bytes went out, with how many are left; and with 0 after `watch_room`.
+        unread: bytes that somebody else had read from the socket already.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        *,
+        on_message: Callable[[Message, list[int]], None],
+        on_close: Callable[[str], None],
+        on_sent: Callable[[int], None] | None = None,
+        unread: bytes = b"",
+    ) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._fd = sock.fileno()
+        self._loop = loop
+        self.on_message = on_message
+        self.on_close = on_close
+        self.on_sent = on_sent
+        self._decoder = FrameDecoder()
+        self._decoder.feed(unread)
+        self._fds: list[int] = []  # received, not yet given to a message
+        self._out: deque[tuple[bytes | memoryview, Sequence[int]]] = deque()
+        self.queued = 0
+        self._writing = False
+        self._open = True
+        self._closing = False
+        self._paused = False
+        loop.add_reader(self._fd, self._on_readable)
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    # --- receiving --------------------------------------------------------------------------------------
+
+    def process_unread(self) -> None:
+        """Deliver what came in ``unread``. Separate from construction: the owner must be ready for callbacks."""
+        self._deliver()
+
+    def pause(self) -> None:
+        """Deliver no more messages, from the next one on, and read nothing."""
+        if self._open and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self._open and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._on_readable)
+            self._deliver()
+
+    def _on_readable(self) -> None:
+        try:
+            data, ancillary, _flags, _address = self.sock.recvmsg(
+                READ_SIZE, socket.CMSG_SPACE(_FDS_AT_ONCE * 4), socket.MSG_CMSG_CLOEXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+            return
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds = array.array("i")
+                fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+                self._fds.extend(fds)
+        if not data:
+            self._fail("closed")
+            return
+        if self._closing:
+            return  # only its last bytes still matter
+        self._decoder.feed(data)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        try:
+            while self._open and not self._closing and not self._paused:
+                message = self._decoder.next_message()
+                if message is None:
+                    break
+                fds, self._fds = self._fds, []
+                self.on_message(message, fds)
+        except RemoteProtocolError as error:
+            self._fail(str(error))
+
+    # --- sending ----------------------------------------------------------------------------------------
+
+    def send(self, frame: bytes, fds: Sequence[int] = ()) -> None:
+        """Send a frame, or queue what the kernel does not take now. ``fds`` are sent too and then closed here."""
+        if not self._open:
+            _close_all(fds)
+            return
+        self._out.append((frame, fds))
+        self.queued += len(frame)
+        if not self._writing:
+            self._flush()
+
+    def watch_room(self) -> None:
+        """Call ``on_sent(0)`` from the loop as soon as nothing is queued and the kernel takes more."""
+        self._start_writing()
+
+    def _start_writing(self) -> None:
+        if not self._writing and self._open:
+            self._writing = True
+            self._loop.add_writer(self._fd, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._writing = False  # so that whoever is called may ask again
+        had = self.queued
+        if self._flush() and self._open:
+            if not self._writing:
+                self._loop.remove_writer(self._fd)
+            if had == 0 and self.on_sent is not None:
+                self.on_sent(0)
+
+    def _flush(self) -> bool:
+        """Write until all is gone or the kernel takes no more. Returns whether all is gone."""
+        sent = 0
+        try:
+            while self._out:
+                sent += self._send_some()
+        except (BlockingIOError, InterruptedError):
+            self._start_writing()
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+            return False
+        if sent and self.on_sent is not None:
+            self.on_sent(self.queued)
+        if not self._out and self._closing:
+            self._fail("sent")
+        return not self._out
+
+    def _send_some(self) -> int:
+        head, fds = self._out[0]
+        if fds:  # they belong to the first byte of their frame
+            count = socket.send_fds(self.sock, [head], list(fds), socket.MSG_NOSIGNAL)
+            _close_all(fds)
+        else:
+            count = self.sock.send(head, socket.MSG_NOSIGNAL)
+        self.queued -= count
+        if count == len(head):
+            self._out.popleft()
+        else:
+            self._out[0] = memoryview(head)[count:], ()
+        return count
+
+    # --- ending -----------------------------------------------------------------------------------------
+
+    def _fail(self, reason: str) -> None:
+        if self._open:
+            self.close()
+            self.on_close(reason)
+
+    def close(self) -> None:
+        """Close now; what is queued is lost."""
+        if self._open:
+            self._stop()
+            self.sock.close()
+
+    def close_when_sent(self) -> None:
+        """Close after what is queued has gone out, then call ``on_close``. What comes in until then is ignored."""
+        self._closing = True
+        if not self._out:
+            self._fail("sent")
+
+    def release(self) -> tuple[socket.socket, bytes]:
+        """Give the socket away, with what was read from it and not used. Nothing must be queued.
+
+        ``on_close`` is not called any more.
+        """
+        assert not self._out, "output would be lost"
+        self._stop()
+        return self.sock, self._decoder.take_unread()
+
+    def _stop(self) -> None:
+        self._open = False
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        _close_all(self._fds)
+        self._fds = []
+        for _, fds in self._out:
+            _close_all(fds)
+        self._out.clear()
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,109 @@
+"""How a hosted session begins: what the daemon decides, and a custodian (or the daemon itself) carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toowld.errors import RemoteProtocolError, SpawnFailed
+from toowld.host.driver import SessionHost
+from toowld.host.loop import Loop
+from toowld.host.params import Params
+from toowld.log import LogWriter
+from toowld.session import Record, Session
+from toowld.wire.text import pack_text
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One start of a session's child.
+
+    Attributes:
+        record: what is known of the session; a custodian keeps it, so that the daemon's copy may be lost.
+        folder: of the session's log.
+        argv: program and arguments, never empty.
+        argv0: what the child sees as its own name, if not the program.
+        env: all of the child's environment.
+        kind: the mark in the log: "start", or "respawn" where an older child ended.
+        banner: put into the output before the child starts.
+    """
+
+    record: Record
+    folder: str
+    argv: tuple[str, ...]
+    argv0: str | None
+    env: Mapping[str, str]
+    kind: str = "start"
+    banner: bytes = b""
+
+    def to_params(self) -> dict[str, Any]:
+        """For the request ``start``."""
+        params: dict[str, Any] = pack_text(
+            {
+                "record": self.record.to_map(),
+                "folder": self.folder,
+                "argv": self.argv,
+                "argv0": self.argv0,
+                "env": dict(self.env),
+                "kind": self.kind,
+            }
+        )
+        return params | {"banner": self.banner}
+
+    @classmethod
+    def from_params(cls, values: Mapping[str, Any]) -> Spec:
+        """Read the request ``start``.
+
+        Raises:
+            RemoteProtocolError, BadRecord: something is missing or of a wrong type.
+        """
+        params = Params("start", values)
+        argv = params.texts_or_none("argv")
+        if not argv:
+            raise RemoteProtocolError("start: 'argv' must not be empty")
+        return cls(
+            record=Record.from_packed(params.mapping("record")),
+            folder=params.text("folder"),
+            argv=argv,
+            argv0=params.text_or_none("argv0"),
+            env=params.environment("env"),
+            kind=params.text("kind", "start"),
+            banner=params.data("banner", b""),
+        )
+
+
+def open_host(
+    loop: Loop,
+    spec: Spec,
+    *,
+    on_changed: Callable[[], None],
+    on_finished: Callable[[], None],
+) -> SessionHost:
+    """Open the log and make a host, without starting the child yet (`start_child`).
+
+    Raises:
+        SpawnFailed: the log can't be opened.
+    """
+    record = spec.record
+    try:
+        log = LogWriter(Path(spec.folder), record.id, limit=record.scrollback_bytes, size=record.size)
+    except OSError as error:
+        raise SpawnFailed(
+            f"can't open the log of session {record.label}: {error.strerror}: {spec.folder}"
+        ) from error
+    session = Session(seq=log.end, size=record.size)
+    session.about = {"id": record.id, "name": record.name}
+    return SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
+
+
+def start_child(host: SessionHost, spec: Spec) -> None:
+    """Start the child.
+
+    Raises:
+        SpawnFailed: it can't be; the host is finished.
+    """
+    if spec.banner:
+        host.print(spec.banner)
+    host.start(spec.argv, cwd=spec.record.cwd, env=spec.env, argv0=spec.argv0, kind=spec.kind)

@@ -1,0 +1,37 @@
+"""A log that nobody writes any more, to be looked at: what a `Cursor` needs, and nothing that changes a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from toowld.log.cursor import Cursor
+from toowld.log.reader import LogReader
+from toowld.log.ring import Ring
+from toowld.log.segments import list_segments
+from toowld.log.writer import Segment
+from toowld.wire.messages import Size
+
+
+class LogView:
+    """The log of a session whose child has ended. Offers the reading half of `LogWriter`."""
+
+    degraded = False
+    error: str | None = None
+
+    def __init__(self, folder: Path, size: Size) -> None:
+        self.segments = [
+            Segment(path, seq, os.stat(path).st_size)  # noqa: PTH116 - as in the writer
+            for seq, path in list_segments(os.fspath(folder))
+        ]
+        self.ring = Ring(0, size)
+        self.start = self.segments[0].seq if self.segments else 0
+        self.end = LogReader(folder).end
+        self.bytes_used = sum(segment.size for segment in self.segments)
+
+    def cursor(self, seq: int, *, safe: bool = False) -> Cursor:
+        """See `LogWriter.cursor`."""
+        return Cursor(self, seq, safe=safe)
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,51 @@
+"""One client's bond to the session, as the engine sees it. PURE."""
+
+from __future__ import annotations
+
+from toowld.session.outbox import Outbox
+from toowld.session.states import AttachmentMove, AttachmentState, next_attachment_state
+from toowld.wire import Size
+
+
+class Attachment:
+    """What the engine knows of one client.
+
+    Attributes:
+        client: number of the attachment.
+        client_id: the client's own name for itself, stable over its reconnects.
+        seq: the next output byte that it has not been given.
+        size: of its terminal; None for one without.
+        typed_at: when it last typed (monotonic seconds), for who leads.
+    """
+
+    __slots__ = ("_state", "client", "client_id", "outbox", "read_only", "seq", "size", "typed_at")
+
+    def __init__(self, client: int, client_id: str, size: Size | None, read_only: bool, now: float) -> None:
+        self.client = client
+        self.client_id = client_id
+        self.seq = 0
+        self.size = size
+        self.read_only = read_only
+        self.typed_at = now  # to attach is to lead, until somebody else types
+        self.outbox = Outbox(now)
+        self._state = AttachmentState.REPLAYING
+
+    @property
+    def state(self) -> AttachmentState:
+        return self._state
+
+    def move(self, move: AttachmentMove) -> None:
+        """Change state.
+
+        Raises:
+            LocalProtocolError: an illegal move.
+        """
+        self._state = next_attachment_state(self._state, move)
+
+    @property
+    def live(self) -> bool:
+        return self._state is AttachmentState.LIVE
+
+    @property
+    def catching_up(self) -> bool:
+        return self._state in (AttachmentState.REPLAYING, AttachmentState.LAGGED)

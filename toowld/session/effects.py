@@ -1,0 +1,135 @@
+"""What a session wants done: the only things that `Session.handle` returns. PURE.
+
+"Effect", because *command* already means a CLI command and the child's argv. The driver carries them out in
+order; none of them fails from the engine's point of view (a failure comes back as an event).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toowld.wire import Message, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Base of all effects."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendLog(Effect):
+    """Keep this output. Stands before the `Send` of the same bytes: what a client saw is in the log."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogResize(Effect):
+    """Note the new size in the log."""
+
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class LogExit(Effect):
+    """Note in the log how the child ended."""
+
+    reason: str
+    code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLog(Effect):
+    """Bring the log to the disk (fdatasync)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog(Effect):
+    """Answer with `events.LogRead`: output from ``seq`` on, at most ``limit`` bytes."""
+
+    client: int
+    seq: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindReplayStart(Effect):
+    """Answer with `events.LogRead`, from a safe place at most ``back`` bytes before the end on."""
+
+    client: int
+    back: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class WritePty(Effect):
+    """Type these bytes, after all that was asked before. Answer with `events.PtyTook` as they go."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResizePty(Effect):
+    """Set the PTY's size; the kernel sends SIGWINCH if it differs."""
+
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class NudgeForeground(Effect):
+    """Send SIGWINCH to the foreground group: the size is the same, but the screen is a fresh one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PausePty(Effect):
+    """Stop reading the PTY, so that the child waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePty(Effect):
+    """Read the PTY again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePty(Effect):
+    """Forget the PTY: the kernel hangs up on whoever still uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSession(Effect):
+    """Send a signal to every process of the child's session (setsid(2))."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Effect):
+    """Send a message to a client; its bytes count into the outbox until `events.ClientTook`."""
+
+    client: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRoom(Effect):
+    """Say `events.ClientTook` once more as soon as the client's connection has nothing queued."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClient(Effect):
+    """Close the client's connection, after what is queued for it was sent."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Effect):
+    """Something that lists show has changed: clients, size, state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Effect):
+    """The child has ended and every client knows (or had its time): the engine has no more to do."""

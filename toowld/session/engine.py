@@ -1,0 +1,421 @@
+"""The session engine: events in, effects out. PURE.
+
+One `Session` decides everything about one child on one PTY: what goes into the log and to whom, who may slow
+the child down, how large the terminal is, and how the child is ended. It does no I/O and knows no clock: the
+driver (`toowld.host`) tells it what happened and when, and carries out what it returns.
+
+How output reaches clients
+--------------------------
+Output is counted in bytes from the session's first one (``seq``) and is appended to the log before anybody
+sees it. A LIVE attachment gets it at once. Any other is fed from the log, one piece at a time, each when the
+last one is gone, until it has caught up; so replaying to a new client, and helping one that fell behind, are
+the same thing. There is no moment between "replay" and "live" at which a byte could be lost or sent twice: both
+continue at the attachment's own ``seq``.
+
+Who may slow the child down
+---------------------------
+Only the lead, which is who typed last. When its outbox is full, or it is nearly caught up, the PTY is not read
+until it has room, so a terminal that keeps going loses nothing and Ctrl-C acts at once. If it takes nothing for
+`outbox.STALL_AFTER`, it falls behind like everybody else, and the child goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
+from toowld.session import effects as do
+from toowld.session import events as ev
+from toowld.session.attachment import Attachment
+from toowld.session.inputs import InputQueue
+from toowld.session.states import (
+    AttachmentMove,
+    SessionMove,
+    SessionState,
+    next_session_state,
+)
+from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message, Output, Size
+
+#: One piece of replay. Large enough that the cost per piece vanishes, small enough that the PTY and other
+#: clients get their turn between two of them.
+REPLAY_PIECE = 64 << 10
+
+#: A lead that is this close to the end holds the PTY until it has caught up; else a child that prints as fast
+#: as the log can be read would keep it behind for ever.
+NEARLY_CAUGHT_UP = 1 << 20
+
+#: Dirty output is synced to the disk so long after its first byte (seconds): what a power cut may cost.
+SYNC_INTERVAL = 30.0
+
+#: HUP, then TERM, then KILL: a shell that saves its history on HUP needs a moment, seldom more.
+KILL_STEPS: tuple[tuple[int, float], ...] = (
+    (signal.SIGHUP, 2.0),
+    (signal.SIGTERM, 3.0),
+    (signal.SIGKILL, 1.0),
+)
+
+#: Clients get so long to take the last bytes of a child that ended.
+FAREWELL = 5.0
+
+
+class Session:
+    """The state of one session while its child is about to run, runs, or has just ended.
+
+    Args:
+        seq: where the output continues (the log's end; 0 for a new session).
+        size: of the PTY.
+        sync_interval: see `SYNC_INTERVAL`.
+        ended: for looking at a session whose child has ended: how it did.
+    """
+
+    def __init__(
+        self, *, seq: int, size: Size, sync_interval: float = SYNC_INTERVAL, ended: Ended | None = None
+    ) -> None:
+        self.seq = seq
+        self.size = size
+        self.state = SessionState.AWAITING if ended is None else SessionState.ENDED
+        self.pid: int | None = None
+        self.ended = ended
+        self.about: dict[str, Any] = {}  # what else `Attached` tells: id and name
+        self.attachments: dict[int, Attachment] = {}
+        self.input = InputQueue()
+        self._sync_interval = sync_interval
+        self._sync_at: float | None = None
+        self._paused = False
+        self._kill_plan: list[tuple[int, float]] = []
+        self._kill_at: float | None = None
+        self._killed = False
+        self._farewell_at: float | None = None
+        self._finished = False
+        self._effects: list[do.Effect] = []
+        self._handlers: dict[type[ev.Event], Callable[[Any, float], None]] = {
+            ev.PtyOutput: self._on_pty_output,
+            ev.ClientTook: self._on_client_took,
+            ev.ClientTyped: self._on_client_typed,
+            ev.PtyTook: self._on_pty_took,
+            ev.LogRead: self._on_log_read,
+            ev.StartRequested: self._on_start_requested,
+            ev.ChildStarted: self._on_child_started,
+            ev.ChildFailed: self._on_child_failed,
+            ev.ChildEnded: self._on_child_ended,
+            ev.ClientJoined: self._on_client_joined,
+            ev.ClientLeft: self._on_client_left,
+            ev.ClientDismissed: self._on_client_dismissed,
+            ev.ClientResized: self._on_client_resized,
+            ev.Injected: self._on_injected,
+            ev.ResizeRequested: self._on_resize_requested,
+            ev.KillRequested: self._on_kill_requested,
+            ev.TimerFired: self._on_timer_fired,
+        }
+
+    # --- the contract with the driver -------------------------------------------------------------------
+
+    def handle(self, event: ev.Event, now: float) -> list[do.Effect]:
+        """Take one event; return what is to be done, in order.
+
+        Args:
+            event: what happened.
+            now: monotonic seconds, never less than before.
+
+        Raises:
+            RemoteProtocolError: the client of this event broke the rules; tell it, then report `ClientLeft`.
+            RefusedError: the event asks for what can't be done now; nothing has changed.
+            LocalProtocolError: the driver has a bug.
+        """
+        self._effects = []
+        self._handlers[type(event)](event, now)
+        self._regulate(now)
+        return self._effects
+
+    def next_deadline(self) -> float | None:
+        """When to report `TimerFired` (monotonic seconds), unless asked again before."""
+        times = [t for t in (self._sync_at, self._kill_at, self._farewell_at) if t is not None]
+        if self._paused and (lead := self._lead()) is not None and lead.outbox.queued:
+            times.append(lead.outbox.stalls_at)
+        return min(times, default=None)
+
+    # --- the child --------------------------------------------------------------------------------------
+
+    def _on_start_requested(self, event: ev.StartRequested, now: float) -> None:
+        self.state = next_session_state(self.state, SessionMove.START)
+
+    def _on_child_started(self, event: ev.ChildStarted, now: float) -> None:
+        self.state = next_session_state(self.state, SessionMove.STARTED)
+        self.pid = event.pid
+        self._do(do.Changed())
+
+    def _on_child_failed(self, event: ev.ChildFailed, now: float) -> None:
+        self.state = next_session_state(self.state, SessionMove.FAILED)
+        self._finish()
+
+    def _on_pty_output(self, event: ev.PtyOutput, now: float) -> None:
+        data = event.data
+        start = self.seq
+        self.seq = start + len(data)
+        self._do(do.AppendLog(data))
+        if self._sync_at is None:
+            self._sync_at = now + self._sync_interval
+        output = Output(start, data)
+        for attachment in self.attachments.values():
+            if attachment.live:
+                attachment.outbox.add(len(data), now)
+                attachment.seq = self.seq
+                self._do(do.Send(attachment.client, output))
+
+    def _on_child_ended(self, event: ev.ChildEnded, now: float) -> None:
+        self.state = next_session_state(self.state, SessionMove.CHILD_ENDED)
+        if self._killed:
+            # Whoever ignored the signals so far has had its time; nothing of a killed session stays.
+            self._do(do.SignalSession(signal.SIGKILL))
+        self._kill_at = None
+        self._kill_plan = []
+        self.ended = Ended(self.seq, event.reason, event.code, event.signal)
+        self._do(
+            do.LogExit(event.reason, event.code, event.signal), do.SyncLog(), do.ClosePty(), do.Changed()
+        )
+        self._sync_at = None
+        self._farewell_at = now + FAREWELL
+        for attachment in list(self.attachments.values()):
+            if attachment.live:
+                self._say_farewell(attachment)
+        self._finish_if_alone()
+
+    def _say_farewell(self, attachment: Attachment) -> None:
+        assert self.ended is not None
+        self._send(attachment, self.ended)
+        self._do(do.CloseClient(attachment.client))
+        self._forget(attachment)
+
+    def _finish_if_alone(self) -> None:
+        if self.state is SessionState.ENDED and not self.attachments:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._farewell_at = None
+        if not self._finished:
+            self._finished = True
+            self._do(do.Finished())
+
+    # --- attaching and leaving --------------------------------------------------------------------------
+
+    def _on_client_joined(self, event: ev.ClientJoined, now: float) -> None:
+        if event.client in self.attachments:
+            raise LocalProtocolError(f"client {event.client} is attached already")
+        if event.from_seq is not None and not 0 <= event.from_seq <= self.seq:
+            raise RemoteProtocolError(f"asked for output from {event.from_seq}, of {self.seq}")
+        for older in [a for a in self.attachments.values() if a.client_id == event.client_id]:
+            # The same client over a new connection: the old one is half open, and would get everything twice.
+            self._dismiss(older, "replaced")
+        attachment = Attachment(event.client, event.client_id, event.size, event.read_only, now)
+        self.attachments[event.client] = attachment
+        size_before = self.size
+        self._fit_size()
+        if event.from_seq is None and event.size is not None and self.size == size_before:
+            self._do(do.NudgeForeground())
+        if event.from_seq is None and event.replay_bytes:
+            # `Attached` says where the replay begins, so it waits for what the log finds.
+            attachment.seq = -1
+            self._do(do.FindReplayStart(event.client, event.replay_bytes, REPLAY_PIECE))
+        else:
+            attachment.seq = self.seq if event.from_seq is None else event.from_seq
+            self._welcome(attachment)
+            self._feed(attachment)
+        self._do(do.Changed())
+
+    def _welcome(self, attachment: Attachment) -> None:
+        about = self.about | {
+            "client": attachment.client,
+            "pid": self.pid,
+            "rows": self.size.rows,
+            "cols": self.size.cols,
+            "read_only": attachment.read_only,
+        }
+        input_seq = self.input.taken(attachment.client_id)
+        self._send(attachment, Attached(attachment.seq, self.seq, input_seq, about))
+
+    def _on_client_left(self, event: ev.ClientLeft, now: float) -> None:
+        if (attachment := self.attachments.get(event.client)) is not None:
+            self._leave(attachment)
+
+    def _on_client_dismissed(self, event: ev.ClientDismissed, now: float) -> None:
+        if (attachment := self.attachments.get(event.client)) is not None:
+            self._dismiss(attachment, event.reason)
+
+    def _dismiss(self, attachment: Attachment, reason: str) -> None:
+        self._send(attachment, Detached(reason))
+        self._do(do.CloseClient(attachment.client))
+        self._leave(attachment)
+
+    def _leave(self, attachment: Attachment) -> None:
+        self._forget(attachment)
+        self._fit_size()
+        if not self.attachments and self.state is SessionState.RUNNING and self._sync_at is not None:
+            # Nobody watches any more: what was seen must be safe now, not in half a minute.
+            self._sync_at = None
+            self._do(do.SyncLog())
+        self._do(do.Changed())
+        self._finish_if_alone()
+
+    def _forget(self, attachment: Attachment) -> None:
+        attachment.move(AttachmentMove.LEFT)
+        del self.attachments[attachment.client]
+
+    # --- output to those who are not live ---------------------------------------------------------------
+
+    def _feed(self, attachment: Attachment) -> None:
+        """Give the next piece from the log, or declare the attachment caught up."""
+        if attachment.seq < self.seq:
+            self._do(do.ReadLog(attachment.client, attachment.seq, REPLAY_PIECE))
+            return
+        attachment.move(AttachmentMove.CAUGHT_UP)
+        self._send(attachment, Live(attachment.seq))
+        if self.ended is not None:
+            self._say_farewell(attachment)
+            self._finish_if_alone()
+
+    def _on_log_read(self, event: ev.LogRead, now: float) -> None:
+        attachment = self.attachments.get(event.client)
+        if attachment is None:
+            return
+        if attachment.seq < 0:  # the answer to FindReplayStart
+            attachment.seq = event.seq
+            self._welcome(attachment)
+        elif event.seq > attachment.seq:
+            self._send(attachment, Gap(attachment.seq, event.seq))
+        attachment.seq = event.seq + len(event.data)
+        if event.data:
+            attachment.outbox.add(len(event.data), now)
+            self._send(attachment, Output(event.seq, event.data))
+            self._do(do.WatchRoom(event.client))
+        else:
+            self._feed(attachment)
+
+    def _on_client_took(self, event: ev.ClientTook, now: float) -> None:
+        attachment = self.attachments.get(event.client)
+        if attachment is None:
+            return
+        attachment.outbox.left(event.queued, now)
+        if attachment.catching_up and attachment.seq >= 0:
+            if event.queued == 0:
+                self._feed(attachment)
+            else:
+                self._do(do.WatchRoom(event.client))
+
+    # --- flow -------------------------------------------------------------------------------------------
+
+    def _lead(self) -> Attachment | None:
+        """Who typed last, of those who may type."""
+        typists = [a for a in self.attachments.values() if not a.read_only]
+        return max(typists, key=lambda a: a.typed_at, default=None)
+
+    def _regulate(self, now: float) -> None:
+        """Pause or resume the PTY, and let those fall behind who are too slow to be live."""
+        lead = self._lead() if self.attachments else None
+        for attachment in self.attachments.values():
+            if not (attachment.live and attachment.outbox.full):
+                continue
+            if attachment is not lead or now >= attachment.outbox.stalls_at:
+                attachment.move(AttachmentMove.FELL_BEHIND)
+                self._do(do.WatchRoom(attachment.client))
+        hold = lead is not None and self.state is SessionState.RUNNING and self._holds(lead, now)
+        if hold != self._paused:
+            self._paused = hold
+            self._do(do.PausePty() if hold else do.ResumePty())
+
+    def _holds(self, lead: Attachment, now: float) -> bool:
+        if now >= lead.outbox.stalls_at and lead.outbox.queued:
+            return False
+        if lead.live:
+            return lead.outbox.full or (self._paused and not lead.outbox.has_room)
+        return lead.seq >= 0 and self.seq - lead.seq <= NEARLY_CAUGHT_UP
+
+    # --- input ------------------------------------------------------------------------------------------
+
+    def _on_client_typed(self, event: ev.ClientTyped, now: float) -> None:
+        attachment = self.attachments.get(event.client)
+        if attachment is None:
+            return
+        if attachment.read_only:
+            raise RemoteProtocolError("this attachment is read-only")
+        if self.state is not SessionState.RUNNING:
+            return  # `Ended` is on its way to this client; nothing is acknowledged
+        attachment.typed_at = now
+        if fresh := self.input.accept(attachment.client_id, event.seq, event.data):
+            self._do(do.WritePty(fresh))
+        else:  # a resend of what we have: the acknowledgement was lost
+            self._send(attachment, InputAck(self.input.taken(attachment.client_id)))
+
+    def _on_injected(self, event: ev.Injected, now: float) -> None:
+        if self.state is not SessionState.RUNNING:
+            raise RefusedError("nothing runs in this session: `toowl attach` starts a fresh shell in it")
+        self.input.inject(event.data)
+        self._do(do.WritePty(event.data))
+
+    def _on_pty_took(self, event: ev.PtyTook, now: float) -> None:
+        acks = self.input.wrote(event.count)
+        for attachment in self.attachments.values():
+            if (end := acks.get(attachment.client_id)) is not None:
+                self._send(attachment, InputAck(end))
+
+    # --- size -------------------------------------------------------------------------------------------
+
+    def _on_client_resized(self, event: ev.ClientResized, now: float) -> None:
+        if (attachment := self.attachments.get(event.client)) is not None:
+            attachment.size = event.size
+            self._fit_size()
+
+    def _on_resize_requested(self, event: ev.ResizeRequested, now: float) -> None:
+        self._set_size(event.size)
+
+    def _fit_size(self) -> None:
+        """The largest terminal that all who may type can show; viewers take what there is."""
+        sizes = [a.size for a in self.attachments.values() if a.size is not None and not a.read_only]
+        if sizes:
+            self._set_size(Size(rows=min(s.rows for s in sizes), cols=min(s.cols for s in sizes)))
+
+    def _set_size(self, size: Size) -> None:
+        if size != self.size:
+            self.size = size
+            self._do(do.ResizePty(size), do.LogResize(size), do.Changed())
+
+    # --- ending the child, and time ---------------------------------------------------------------------
+
+    def _on_kill_requested(self, event: ev.KillRequested, now: float) -> None:
+        if self.state is not SessionState.RUNNING:
+            raise RefusedError("nothing runs in this session")
+        self._killed = True
+        self._kill_plan = [step for step in KILL_STEPS if not event.force or step[0] == signal.SIGKILL]
+        self._next_kill_step(now)
+
+    def _next_kill_step(self, now: float) -> None:
+        # The last step is repeated: a process in uninterruptible sleep dies when it wakes, and until then the
+        # session says "running", which is the truth.
+        signum, wait = self._kill_plan.pop(0) if len(self._kill_plan) > 1 else self._kill_plan[0]
+        self._do(do.SignalSession(signum))
+        if signum != signal.SIGKILL:
+            self._do(do.SignalSession(signal.SIGCONT))  # a stopped process can't act on HUP or TERM
+        self._kill_at = now + wait
+
+    def _on_timer_fired(self, event: ev.TimerFired, now: float) -> None:
+        if self._sync_at is not None and now >= self._sync_at:
+            self._sync_at = None
+            self._do(do.SyncLog())
+        if self._kill_at is not None and now >= self._kill_at:
+            self._next_kill_step(now)
+        if self._farewell_at is not None and now >= self._farewell_at:
+            self._farewell_at = now + FAREWELL  # for those who still take their last bytes
+            for attachment in list(self.attachments.values()):
+                if now >= attachment.outbox.stalls_at:
+                    self._do(do.CloseClient(attachment.client))
+                    self._forget(attachment)
+            self._finish_if_alone()
+
+    # --- plumbing ---------------------------------------------------------------------------------------
+
+    def _do(self, *effects: do.Effect) -> None:
+        self._effects.extend(effects)
+
+    def _send(self, attachment: Attachment, message: Message) -> None:
+        self._do(do.Send(attachment.client, message))

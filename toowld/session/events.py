@@ -1,0 +1,149 @@
+"""What can happen to a session: the only things that `Session.handle` takes. PURE.
+
+``client`` is the number of an attachment, chosen by the driver, never used twice in one engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toowld.wire import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequested(Event):
+    """The child is about to be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted(Event):
+    """The child runs."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFailed(Event):
+    """The child could not be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded(Event):
+    """The child was reaped, and all that it had written has been read before this.
+
+    ``reason``: "exited" if it ended by itself or was killed on request, "lost" if we are being ended.
+    """
+
+    code: int | None
+    signal: int | None
+    reason: str = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class PtyOutput(Event):
+    """Bytes read from the PTY, at most 64 KiB."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PtyTook(Event):
+    """The PTY took the next ``count`` bytes of what `effects.WritePty` asked for."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientJoined(Event):
+    """A client wants to attach.
+
+    ``from_seq``: first output byte that it lacks, or None to let the session choose: the last
+    ``replay_bytes`` of the scrollback, or nothing if that is 0.
+    """
+
+    client: int
+    client_id: str
+    size: Size | None
+    read_only: bool
+    from_seq: int | None
+    replay_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLeft(Event):
+    """The client asked to detach, or its connection is gone. Nobody is told."""
+
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDismissed(Event):
+    """Somebody else wants this client out; it is told ``reason``."""
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTyped(Event):
+    """Input of a client. ``seq``: offset of ``data[0]`` in all that this client id ever sent."""
+
+    client: int
+    seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResized(Event):
+    """A client's terminal has another size."""
+
+    client: int
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTook(Event):
+    """The client's connection has taken bytes, or would take more; ``queued`` bytes are left."""
+
+    client: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRead(Event):
+    """What `effects.ReadLog` brought: output from ``seq`` on (later than asked: the rest is no longer held)."""
+
+    client: int
+    seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Injected(Event):
+    """Input that comes from no attachment (`toowl send`)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeRequested(Event):
+    """Somebody sets the size by hand. Holds until a client attaches or resizes."""
+
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class KillRequested(Event):
+    """End the child: HUP, TERM, KILL with time between them, or KILL at once."""
+
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired(Event):
+    """`Session.next_deadline` has come."""

@@ -1,0 +1,81 @@
+"""Input on its way to the PTY: taken once per client id, in order, acknowledged when the PTY has it. PURE."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from toowld.errors import RefusedError, RemoteProtocolError
+
+#: What may wait for a child that does not read. Clients keep at most 256 KiB in flight each.
+MAX_PENDING = 1 << 20
+
+#: Client ids that are remembered for de-duplication after they left; each costs about 150 bytes.
+MAX_REMEMBERED = 256
+
+
+class InputQueue:
+    """Accepts input, drops what it already had, and knows which client's bytes the PTY took."""
+
+    def __init__(self) -> None:
+        self._taken: OrderedDict[str, int] = OrderedDict()  # client id -> end of what was accepted
+        self._waiting: deque[tuple[str | None, int, int]] = deque()  # client id, its end seq, bytes left
+        self._pending = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes accepted that the PTY has not taken yet."""
+        return self._pending
+
+    def taken(self, client_id: str) -> int:
+        """How much input of this client id was ever accepted."""
+        return self._taken.get(client_id, 0)
+
+    def accept(self, client_id: str, seq: int, data: bytes) -> bytes:
+        """The part of ``data`` that is new and shall be typed now.
+
+        Raises:
+            RemoteProtocolError: bytes before ``seq`` are missing, or far more than allowed is in flight.
+        """
+        have = self.taken(client_id)
+        if seq > have or seq < 0:
+            raise RemoteProtocolError(f"input begins at {seq}, expected {have}")
+        fresh = data[have - seq :]
+        if not fresh:
+            return b""
+        if self._pending + len(fresh) > MAX_PENDING:
+            raise RemoteProtocolError(f"more than {MAX_PENDING} bytes of input are waiting for the child")
+        self._taken[client_id] = end = have + len(fresh)
+        self._taken.move_to_end(client_id)
+        while len(self._taken) > MAX_REMEMBERED:
+            self._taken.popitem(last=False)
+        self._wait(client_id, end, len(fresh))
+        return fresh
+
+    def inject(self, data: bytes) -> None:
+        """Accept input that belongs to no client.
+
+        Raises:
+            RefusedError: too much is waiting already.
+        """
+        if self._pending + len(data) > MAX_PENDING:
+            raise RefusedError("the session's program does not read its input: try again when it does")
+        self._wait(None, 0, len(data))
+
+    def _wait(self, client_id: str | None, end: int, count: int) -> None:
+        self._waiting.append((client_id, end, count))
+        self._pending += count
+
+    def wrote(self, count: int) -> dict[str, int]:
+        """The PTY took the next ``count`` bytes. Returns, by client id, what may be acknowledged."""
+        self._pending -= count
+        acks: dict[str, int] = {}
+        while count:
+            client_id, end, left = self._waiting.popleft()
+            used = min(left, count)
+            count -= used
+            left -= used
+            if client_id is not None:
+                acks[client_id] = end - left
+            if left:
+                self._waiting.appendleft((client_id, end, left))
+        return acks

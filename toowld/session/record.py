@@ -1,0 +1,169 @@
+"""What is stored about a session, as one CBOR map. PURE.
+
+The record is the daemon's memory of a session; the live custodian is the truth, and the log says how the child
+ended. So a record may be old, or gone, and nothing is lost but a name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cbor2
+
+from toowld.errors import ToowlError
+from toowld.wire import DEFAULT_SIZE, Size
+from toowld.wire.text import pack_text, unpack_text
+
+#: Form of the map. Readers take any form and ignore keys that they don't know.
+FORM = 1
+
+_ID = re.compile(r"[0-9a-f]{8}")
+
+
+class BadRecord(ToowlError):
+    """The bytes are no record."""
+
+    code = "bad-record"
+
+
+class State(enum.Enum):
+    """The states that are stored and listed; the engine's, and one for a custodian that does not answer."""
+
+    AWAITING = "awaiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    UNREACHABLE = "unreachable"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One session. Times are seconds since the epoch; a process is only ever named with its start time, which
+    is in seconds since boot."""
+
+    id: str
+    name: str | None = None
+    persistent: bool = False
+    argv: tuple[str, ...] | None = None  # None: the login shell
+    cwd: str = "/"
+    env: Mapping[str, str] = field(default_factory=dict)
+    rows: int = DEFAULT_SIZE.rows
+    cols: int = DEFAULT_SIZE.cols
+    scrollback_bytes: int = 64 << 20
+    created_at: float = 0.0
+    last_active_at: float = 0.0
+    state: State = State.AWAITING
+    end_reason: str | None = None  # "exited", "lost", "failed"
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    ended_at: float | None = None
+    error: str | None = None
+    pid: int | None = None
+    pid_started: float | None = None
+    custodian_pid: int | None = None
+    custodian_started: float | None = None
+    boot: str | None = None  # the boot id under which those processes were started
+    version: int = 0  # grows with every change, so that a late reader can tell old news
+
+    @property
+    def size(self) -> Size:
+        return Size(rows=self.rows, cols=self.cols)
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.name or self.id
+
+    def changed(self, **changes: Any) -> Record:
+        """A copy with changes, and the next version."""
+        return dataclasses.replace(self, version=self.version + 1, **changes)
+
+    def to_map(self) -> dict[str, Any]:
+        """As a map of plain values; `toowld.wire.text.pack_text` makes it fit for the wire and the disk."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["state"] = self.state.value
+        values["argv"] = None if self.argv is None else list(self.argv)
+        values["env"] = dict(self.env)
+        return values
+
+    @classmethod
+    def from_map(cls, values: Mapping[str, Any]) -> Record:
+        """Rebuild a record; unknown keys are ignored and missing ones filled in.
+
+        An unknown state, from a future version or a damaged disk, is read as ended (lost).
+
+        Raises:
+            BadRecord: no id, or a value of a wrong type.
+        """
+        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
+        if not (isinstance(known.get("id"), str) and _ID.fullmatch(known["id"])):
+            raise BadRecord("the record has no session id")
+        try:
+            known["state"] = State(known.get("state"))
+        except ValueError:
+            known |= {
+                "state": State.ENDED,
+                "end_reason": "lost",
+                "error": f"unknown state {known.get('state')!r}",
+            }
+        if known.get("argv") is not None:
+            known["argv"] = tuple(known["argv"])
+        record = cls(**known)
+        _check_types(record)
+        return record
+
+    @classmethod
+    def from_packed(cls, values: Mapping[str, Any]) -> Record:
+        """`from_map` for what came over the wire or from the disk."""
+        return cls.from_map(unpack_text(dict(values)))
+
+
+_NUMBER = (int, float)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "name": (str, type(None)), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,), "env": (dict,),
+    "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
+    "end_reason": (str, type(None)), "exit_code": (int, type(None)), "exit_signal": (int, type(None)),
+    "ended_at": (*_NUMBER, type(None)), "error": (str, type(None)), "pid": (int, type(None)),
+    "pid_started": (*_NUMBER, type(None)), "custodian_pid": (int, type(None)),
+    "custodian_started": (*_NUMBER, type(None)), "boot": (str, type(None)),
+    "version": (int,),
+}  # fmt: skip
+
+
+def _check_types(record: Record) -> None:
+    for name, allowed in _TYPES.items():
+        if not isinstance(getattr(record, name), allowed):
+            raise BadRecord(f"the record's {name} has a wrong type")
+    texts = [*(record.argv or ()), *record.env, *record.env.values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRecord("the record's argv or env holds something that is no text")
+    try:
+        _ = record.size
+    except ValueError as error:
+        raise BadRecord(f"the record's size is impossible: {error}") from error
+
+
+def encode(record: Record) -> bytes:
+    """The bytes that are stored. Environment and arguments that are not UTF-8 keep their bytes."""
+    data: bytes = cbor2.dumps({"form": FORM, **pack_text(record.to_map())})
+    return data
+
+
+def decode(data: bytes) -> Record:
+    """Read stored bytes.
+
+    Raises:
+        BadRecord: they are damaged, or no record.
+    """
+    try:
+        values = cbor2.loads(data, max_depth=8, allow_indefinite=False)
+    except Exception as error:  # damaged bytes reach any of cbor2's tag decoders
+        raise BadRecord(f"the record is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise BadRecord("the record is not a map")
+    return Record.from_packed(values)
