@@ -136,14 +136,14 @@ def test_a_symlink_is_refused_even_to_a_folder_of_ours(tmp_path: Path) -> None:
 
 def test_a_dangling_symlink_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(UnsafeFolder):
+    with pytest.raises(UnsafeFolder, match="symlink"):
         secure_folder(tmp_path / "link")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnsafeFolder):
+    with pytest.raises(UnsafeFolder, match="not a folder of its own"):
         secure_folder(tmp_path / "file")
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def secure_folder(folder: Path) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # whatever it is, also a dangling symlink: judged below
+            folder.mkdir(mode=0o700)
         found = folder.lstat()  # lstat: a symlink must show as one
     except OSError as error:
         raise UnsafeFolder(f"can't use folder {folder}: {error.strerror}: check its parent folder") from error
