@@ -110,9 +110,10 @@ def test_header_and_events() -> None:
         [1.5, "o", "hi"], [2.0, "r", "100x30"], [4.0, "m", "ended (exited 7)"], [4.0, "m", "restarted"],
         [4.0, "o", "again"], [5.0, "m", "ended (signal 9)"],
     ]  # fmt: skip
-    header, events = cast(records, version=3, command="c")
+    header, events = cast(records, version=3, command="c", env={"TERM": "xterm"})
     assert header == {
-        "version": 3, "term": {"cols": 80, "rows": 24}, "timestamp": 1_700_000_000, "command": "c",
+        "version": 3, "term": {"cols": 80, "rows": 24, "type": "xterm"}, "timestamp": 1_700_000_000,
+        "command": "c", "env": {"TERM": "xterm"},
     }  # fmt: skip
     assert events[:2] == [[1.5, "o", "hi"], [0.5, "r", "100x30"]] and events[-1] == [1.0, "x", "137"]
 

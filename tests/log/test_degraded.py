@@ -132,6 +132,19 @@ def test_output_of_another_writer_is_never_destroyed(tmp_path: Path) -> None:
     assert held(tmp_path / "file" / "log") == b"was here" and late.read(0, 9) == (0, b"late")
 
 
+def test_told_after_close(tmp_path: Path) -> None:
+    """An upgrade that closes the log and then can't go on must not lose what is printed in between."""
+    log = LogWriter(tmp_path, "s", size=SIZE)
+    log.append(b"one")
+    log.close()
+    log.close()
+    log.append(b"two")
+    assert log.degraded and log.error and "closed" in log.error
+    assert log.retry()
+    log.close()
+    assert held(tmp_path) == b"onetwo"
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(

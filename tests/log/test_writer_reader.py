@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,49 @@ def test_reader_beside_a_writer_that_drops_segments(tmp_path: Path) -> None:
             assert item.seq == expected and item.payload == text[item.seq : item.end]
             expected = item.end
     assert expected == len(text) and gaps == 1
+
+
+def test_reader_in_another_process_sees_only_what_was_written(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from toowld.log import LogWriter
+from toowld.wire import Size
+log = LogWriter(Path({str(tmp_path)!r}), "s", size=Size(rows=1, cols=1), limit=1 << 20)
+for number in range(1500):
+    log.append(b"".join(b"%09d\\n" % n for n in range(number * 1000, number * 1000 + 1000)))
+"""
+    with subprocess.Popen([sys.executable, "-c", script]) as writer:
+        rounds = seen = 0
+        while writer.poll() is None or rounds == 0:
+            rounds += 1
+            expected = 0
+            for item in LogReader(tmp_path).records():
+                if isinstance(item, GapMark):
+                    assert item.start == expected and item.reason in ("dropped", "missing")
+                    expected = item.end
+                elif item.type == OUTPUT:
+                    assert item.seq == expected and item.seq % 10_000 == 0
+                    assert item.payload[:10] == b"%09d\n" % (item.seq // 10)
+                    assert item.payload[-10:] == b"%09d\n" % (item.end // 10 - 1)
+                    expected = item.end
+            assert expected >= seen
+            seen = expected
+        assert writer.returncode == 0
+    assert LogReader(tmp_path).end == 15_000_000
+
+
+def test_many_gaps_in_one_cursor(tmp_path: Path) -> None:
+    log = open_log(tmp_path, limit=16 << 10)
+    cursor = log.cursor(0)
+    gaps = 0
+    for _ in range(1500):
+        for _ in range(10):
+            log.append(b"x" * 1999 + b"\n")
+        before = cursor.seq
+        data = cursor.read(3000)
+        gaps += cursor.seq - len(data) != before
+        assert data
+    assert gaps > 500  # between two gaps, what was read ahead
 
 
 def test_from_seq_tells_size_and_boot_first(tmp_path: Path) -> None:
