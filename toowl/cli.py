@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``toowl`` with these arguments (default: those of the process) and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        _tolerate_encodings()
+        _prepare_streams()
         status = _run(arguments)
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
     except SystemExit as end:  # argparse, after --help
@@ -75,10 +75,17 @@ def _unknown(word: str) -> str:
     )
 
 
-def _tolerate_encodings() -> None:
-    """Let a terminal without UTF-8 show ``\\u2026`` for what it can't, instead of failing."""
+def _prepare_streams() -> None:
+    """Make sure that the standard streams exist, and that they take any character.
+
+    Where the caller closed one, its number would go to the next thing that is opened: a session's output could end
+    up in a file. And a terminal without UTF-8 shows ``\\u2026`` for what it can't, instead of failing.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we live
     for stream in (sys.stdout, sys.stderr):
-        # None when the caller closed it; another type under a test's capture.
+        # Another type under a test's capture.
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="backslashreplace")
 
@@ -100,8 +107,6 @@ def _fail(message: str, status: int) -> int:
         traceback.print_exc()
     from toowl.commands._text import safe
 
-    if sys.stderr is None:  # closed by the caller
-        return status
     try:
         print(f"toowl: {safe(message)}", file=sys.stderr, flush=True)
     except OSError:

@@ -19,9 +19,17 @@ _toowl_sessions() {
     done < <("$toowl" ls --names "$1" 2>/dev/null)
 }
 
+# Escaped, and with a slash behind folders, as bash itself completes files.
+_toowl_paths() {
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r line; do
+        COMPREPLY+=("$line")
+    done < <(compgen "$1" -- "$cur")
+}
+
 _toowl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local command=${COMP_WORDS[1]} options= sessions= choices= runs= position=0 at
+    local command=${COMP_WORDS[1]} options= sessions= choices= runs= position=0 at line
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         COMPREPLY=($(compgen -W '@COMMANDS@' -- "$cur"))
@@ -36,7 +44,7 @@ _toowl() {
             --) if [[ $runs ]]; then
                     # The first word behind it is a program, the others most likely files.
                     ((at + 1 == COMP_CWORD)) && COMPREPLY=($(compgen -c -- "$cur")) && return
-                    COMPREPLY=($(compgen -f -- "$cur"))
+                    _toowl_paths -f
                     return
                 fi ;;
             @VALUED@) ((at++)) ;;
@@ -93,9 +101,9 @@ def _values(command: Command) -> list[str]:
         if option.choices:
             does = f"COMPREPLY=($(compgen -W '{' '.join(option.choices)}' -- \"$cur\")); "
         elif option.value == "DIR":
-            does = 'COMPREPLY=($(compgen -d -- "$cur")); '
+            does = "_toowl_paths -d; "
         elif option.value.startswith("FILE"):
-            does = 'COMPREPLY=($(compgen -f -- "$cur")); '
+            does = "_toowl_paths -f; "
         else:
             does = ""  # a value that nobody can guess
         lines.append(f"        {pattern}) {does}return ;;")

@@ -40,6 +40,14 @@ function __toowl_first
     end
 end
 
+# The completions of the command line behind --
+function __toowl_behind
+    set -l words (commandline -opc)
+    set -l at (contains -i -- -- $words); or return
+    set -e words[1..$at]
+    complete -C (string join ' ' -- (string escape -- $words) (commandline -ct))
+end
+
 complete -c toowl -e
 complete -c toowl -f
 """
@@ -64,7 +72,7 @@ def script(commands: Sequence[Command]) -> str:
         if command.runs_command:
             lines.append(
                 f"complete -c toowl -n '__toowl_is {words}; and contains -- -- (commandline -opc)'"
-                " -a '(__fish_complete_subcommand --fcs-skip=(math (contains -i -- -- (commandline -opc))))'"
+                " -a '(__toowl_behind)'"
             )
         lines += [_option(words, option) for option in command.options]
     return "\n".join(lines) + "\n"
