@@ -28,6 +28,7 @@ _NORMALLY_OFF = (
     1, 66,  # application cursor keys, application keypad
     5,  # reverse video
 )  # fmt: skip
+_REPORTING = frozenset(_NORMALLY_OFF) - {2026, 1, 66, 5}
 #: DEC private modes that are on in a fresh terminal.
 _NORMALLY_ON = (7, 25)  # autowrap, cursor visible
 _ALTERNATE = (47, 1047, 1049)
@@ -137,6 +138,11 @@ class Modes:
     @property
     def alternate_screen(self) -> bool:
         return bool(self._alternate)
+
+    @property
+    def reporting(self) -> bool:
+        """Whether the terminal may send what nobody typed, or send keys in a way that few programs know."""
+        return bool(self._on & _REPORTING) or any(map(any, self._keyboards)) or bool(self._modified_keys)
 
     def _apply(self, found: re.Match[bytes]) -> None:
         if found["final"]:

@@ -1,0 +1,36 @@
+"""Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for test_attach.py.
+
+Usage: attach_driver.py SOCKET_FD [read-only|crash]
+"""
+
+from __future__ import annotations
+
+import _socket
+import sys
+
+from toowl import attach as attach_module
+from toowl import attachment
+from toowld import wire
+from toowld.client import Client
+from toowld.errors import ToowlError
+
+
+def _crash(self: attachment.Attachment, message: wire.Message) -> None:
+    raise RuntimeError("injected")
+
+
+def main() -> int:
+    option = sys.argv[2] if len(sys.argv) > 2 else ""
+    if option == "crash":
+        attachment.Attachment.receive = _crash  # type: ignore[method-assign]
+    client = Client(_socket.socket(fileno=int(sys.argv[1])), "the peer")
+    params = {"session": "work", "read_only": option == "read-only"}
+    try:
+        return attach_module.attach(client, params)
+    except ToowlError as error:
+        print(f"toowl: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

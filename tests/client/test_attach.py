@@ -1,0 +1,414 @@
+"""Attaching, with a scripted session on the one side and a real terminal (a PTY) on the other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from toowld import wire
+
+M = TypeVar("M", bound=wire.Message)
+
+_PATIENCE = 20.0
+_DRIVER = Path(__file__).with_name("attach_driver.py")
+_ROOT = Path(__file__).parents[2]
+
+
+class World:
+    """The attach command between a terminal that the test holds and a session that the test plays."""
+
+    def __init__(self, option: str = "") -> None:
+        self.user, self.tty = os.openpty()
+        self.resize(24, 80)
+        self.before = termios.tcgetattr(self.tty)
+        self.session, theirs = socket.socketpair()
+        self.session.settimeout(_PATIENCE)
+        self.decoder = wire.FrameDecoder()
+        self.shown = b""
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, str(_DRIVER), str(theirs.fileno()), *([option] if option else [])],
+                stdin=self.tty,
+                stdout=self.tty,
+                stderr=self.tty,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                env={**os.environ, "PYTHONPATH": str(_ROOT), "TERM": "xterm-256color"},
+            )
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(_PATIENCE)
+        self.session.close()
+        for fd in (self.user, self.tty):
+            os.close(fd)
+
+    # -- the session ----------------------------------------------------------------------------------
+
+    def send(self, *messages: wire.Message) -> None:
+        self.session.sendall(b"".join(map(wire.encode, messages)))
+
+    def receive(self, kind: type[M]) -> M:
+        """The next message, which must be of this kind."""
+        while (message := self.decoder.next_message()) is None:
+            data = self.session.recv(65536)
+            assert data, "the client hung up"
+            self.decoder.feed(data)
+        assert isinstance(message, kind), message
+        return message
+
+    def receive_input(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            data += self.receive(wire.Input).data
+        return data
+
+    def attach(self, seq: int = 0, live: int = 0, **about: Any) -> wire.Request:
+        self.receive(wire.Hello)
+        self.send(wire.Hello(about={"role": "daemon"}))
+        request = self.receive(wire.Request)
+        assert request.method == "attach"
+        self.send(wire.Attached(seq, live, 0, {"name": "work", **about}))
+        wait_until(lambda: not termios.tcgetattr(self.tty)[3] & termios.ICANON)
+        return request
+
+    # -- the user -------------------------------------------------------------------------------------
+
+    def type(self, data: bytes) -> None:
+        while data:
+            assert select.select([], [self.user], [], _PATIENCE)[1], "the terminal is not read"
+            data = data[os.write(self.user, data[:1024]) :]
+
+    def resize(self, rows: int, cols: int) -> None:
+        fcntl.ioctl(self.user, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def sees(self, text: bytes) -> bytes:
+        """Wait until ``text`` is shown; all that was shown before, then forgotten with it."""
+        deadline = time.monotonic() + _PATIENCE
+        while text not in self.shown:
+            left = deadline - time.monotonic()
+            ready = left > 0 and select.select([self.user], [], [], left)[0]
+            assert ready, f"{text!r} did not come, but {self.shown[-2000:]!r}"
+            self.shown += os.read(self.user, 65536)
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def ends(self, status: int) -> bytes:
+        """Wait for the end; the terminal must be as it was. All that was shown and not yet seen."""
+        deadline = time.monotonic() + _PATIENCE
+        while self.process.poll() is None or select.select([self.user], [], [], 0)[0]:
+            assert time.monotonic() < deadline, "the client does not end"
+            if select.select([self.user], [], [], 0.05)[0]:
+                self.shown += os.read(self.user, 65536)
+        assert self.process.returncode == status, self.shown
+        assert termios.tcgetattr(self.tty) == self.before
+        assert not fcntl.fcntl(self.tty, fcntl.F_GETFL) & os.O_NONBLOCK
+        return self.shown
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        select.select([], [], [], 0.005)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+def test_a_session_on_the_terminal(world: World) -> None:
+    request = world.attach()
+    params = request.params
+    assert params["session"] == "work"
+    assert (params["rows"], params["cols"]) == (24, 80)
+    assert params["term"] == "xterm-256color"
+    assert params["pid"] == world.process.pid
+    assert params["tty"] == os.ttyname(world.tty)
+    assert len(params["client_id"]) == 16
+    assert params["from_seq"] is None
+    world.send(wire.Live(0), wire.Output(0, b"$ "))
+    world.sees(b"$ ")
+    world.type(b"ls\r\x03\x1a\x11\x13\xff")
+    assert world.receive_input(8) == b"ls\r\x03\x1a\x11\x13\xff"  # nothing is turned into a signal
+    world.send(wire.InputAck(8), wire.Output(2, b"a\nb\r\n"))
+    assert world.sees(b"a\nb\r\n") == b""  # nor a newline into something else
+    world.send(wire.Ping(7))
+    assert world.receive(wire.Pong) == wire.Pong(7)
+    world.send(wire.Ended(7, "exited", code=0))
+    assert world.ends(0) == b"[work exited with status 0]\r\n"
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "text"),
+    [
+        (wire.Ended(2, "exited", code=7), 7, b"[work exited with status 7]"),
+        (wire.Ended(2, "exited", signal=9), 137, b"[work killed by signal 9]"),
+        (wire.Ended(2, "lost"), 1, b"[work lost: its custodian is gone]"),
+    ],
+)
+def test_the_child_ends(world: World, ended: wire.Ended, status: int, text: bytes) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"$ "), ended)
+    world.session.close()
+    assert world.ends(status) == b"$ \r\n" + text + b"\r\n"
+
+
+@pytest.mark.parametrize("cuts", [[b"\x1cd"], [b"\x1c", b"d"], [b"x\x1b[92;5", b"u", b"d"]])
+def test_detach(world: World, cuts: list[bytes]) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"\x1b[?1049h\x1b[?1000hfull screen"))
+    world.sees(b"full screen")
+    for cut in cuts:
+        world.type(cut)
+    if cuts[0].startswith(b"x"):
+        assert world.receive(wire.Input).data == b"x"
+    world.receive(wire.Detach)
+    world.send(wire.Output(25, b"too late"), wire.Detached("client"))
+    assert world.ends(0) == b"\x1b[?1000l\x1b[?1049l\r\n[detached from work]\r\n"
+
+
+def test_detached_by_somebody_else(world: World) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"text\n"), wire.Detached("requested"))
+    assert world.ends(0) == b"text\n[detached from work]\r\n"
+
+
+def test_detach_from_a_session_that_hangs(world: World) -> None:
+    world.attach()
+    world.type(b"x" * 300_000 + b"\x1cd")
+    assert world.ends(0).startswith(b"[detached from work; ")
+
+
+def test_detach_without_patience(world: World) -> None:
+    world.attach()
+    world.type(b"\x1cd")
+    world.receive(wire.Detach)
+    begin = time.monotonic()
+    world.type(b"\x1cd")
+    assert world.ends(0) == b"[detached from work]\r\n"
+    assert time.monotonic() - begin < 1.5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_killed_by_a_signal(world: World, number: signal.Signals) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"\x1b[?25l"))
+    world.sees(b"\x1b[?25l")
+    world.process.send_signal(number)
+    world.receive(wire.Detach)
+    assert world.ends(128 + number) == b"\x1b[?25h\r\n[detached from work]\r\n"
+
+
+def test_suspended_and_continued(world: World) -> None:
+    world.attach()
+    world.process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(world.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    assert termios.tcgetattr(world.tty) == world.before
+    world.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not termios.tcgetattr(world.tty)[3] & termios.ICANON)
+    world.send(wire.Output(0, b"back"))
+    world.sees(b"back")
+    world.session.close()
+    world.ends(1)
+
+
+def test_the_terminal_goes_away(world: World) -> None:
+    world.attach()
+    os.close(world.user)
+    world.user = os.dup(world.tty)
+    assert world.process.wait(_PATIENCE) == 128 + signal.SIGHUP
+
+
+def test_the_connection_is_lost(world: World) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"\x1b[31mhalf a "))
+    world.session.close()
+    shown = world.ends(1)
+    assert shown.startswith(b"\x1b[31mhalf a \x1b[m\r\ntoowl: lost the connection to session work: ")
+    assert shown.count(b"\n") == 2
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\xff" * 64, b"\x00\x00\x00\x02\x00\x00", wire.encode(wire.Live(0))[:5] + b"zz" * 9]
+)
+def test_the_peer_sends_garbage(world: World, garbage: bytes) -> None:
+    world.attach()
+    world.session.sendall(garbage)
+    shown = world.ends(1)
+    assert shown.startswith(b"toowl: ")
+    assert shown.count(b"\n") == 1
+
+
+def test_the_peer_reports_a_failure(world: World) -> None:
+    world.attach()
+    world.send(wire.Failure(0, "refused", "too much of this"))
+    assert world.ends(4) == b"toowl: too much of this\r\n"
+
+
+def test_refused(world: World) -> None:
+    world.receive(wire.Hello)
+    world.send(wire.Hello())
+    request = world.receive(wire.Request)
+    world.send(wire.Failure(request.id, "not-found", 'session "work" not found'))
+    assert world.ends(3) == b'toowl: session "work" not found\r\n'
+
+
+def test_a_bug_of_ours() -> None:
+    world = World("crash")
+    try:
+        world.attach()
+        world.send(wire.Live(0))
+        assert b"RuntimeError: injected" in world.ends(1)
+    finally:
+        world.close()
+
+
+def test_read_only_sends_nothing_but_the_chord_works() -> None:
+    world = World("read-only")
+    try:
+        assert world.attach().params["read_only"] is True
+        world.type(b"rm -rf /\r\x1cd")
+        world.receive(wire.Detach)
+        world.send(wire.Detached("client"))
+        world.ends(0)
+    finally:
+        world.close()
+
+
+def test_size_is_followed(world: World) -> None:
+    world.attach()
+    world.resize(50, 132)
+    assert world.receive(wire.Resize) == wire.Resize(rows=50, cols=132)
+    world.session.close()
+    world.ends(1)
+
+
+def test_queries_are_answered_only_while_live(world: World) -> None:
+    replay = b"old\x1b[6n\x1b]11;?"
+    world.attach(seq=100, live=100 + len(replay))
+    world.send(wire.Output(100, replay + b"\x07new\x1b[c"), wire.Live(100))
+    assert world.sees(b"new\x1b[c") == b"old\x1b]11;?\x07"
+    world.session.close()
+    world.ends(1)
+
+
+def test_gap_is_announced(world: World) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"text\x1b[3"), wire.Gap(7, 1007), wire.Output(1007, b"8m"))
+    world.sees(b"text\x1b[3\x18\r\n[1000 bytes of output are no longer held]\r\n8m")
+    world.send(wire.Output(1007, b"8m and"), wire.Output(1019, b"more\n"), wire.Ended(1024, "exited", code=0))
+    assert world.ends(0).startswith(b" and\r\n[6 bytes of output are no longer held]\r\nmore\n[work")
+
+
+def test_help(world: World) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"$ \x1b[1"))
+    world.sees(b"$ \x1b[1")
+    world.type(b"\x1c?")
+    world.send(wire.Output(5, b"m!"))
+    assert (
+        world.sees(b"this list]") == b"m!\r\n[Ctrl-\\ d: detach   Ctrl-\\ Ctrl-\\: send Ctrl-\\   Ctrl-\\ ?: "
+    )
+    world.send(wire.Output(7, b"\x1b[?1049h"))
+    world.sees(b"\x1b[?1049h")
+    world.type(b"\x1c?")
+    assert world.sees(b"\x1b8").startswith(b"\x1b7\x1b[9999H\x1b[m[Ctrl-")
+    world.session.close()
+    world.ends(1)
+
+
+def test_input_window(world: World) -> None:
+    """A paste stays within what may be in flight, and arrives once, in order."""
+    paste = bytes(range(32, 127)) * 11_000  # 1 MB
+    world.attach()
+    world.type(paste)
+    received = world.receive_input(256 << 10)
+    assert len(received) == 256 << 10
+    world.session.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        world.session.recv(1)
+    world.session.settimeout(_PATIENCE)
+    while len(received) < len(paste):
+        world.send(wire.InputAck(len(received) - 100))
+        message = world.receive(wire.Input)
+        assert message.seq == len(received)
+        received += message.data
+    assert received == paste
+    world.type(b"\x1cd")
+    world.receive(wire.Detach)
+    world.send(wire.Detached("client"))
+    assert world.ends(0) == b"[detached from work]\r\n"
+
+
+def test_a_terminal_that_takes_no_output_bounds_what_is_read_and_can_detach(world: World) -> None:
+    world.attach()
+    world.session.setblocking(False)
+    sent = 0
+    backlog = b""
+    while True:  # until nobody takes any more
+        if not backlog:
+            backlog = wire.encode(wire.Output(sent, b"y\r\n" * 20_000))
+            sent += 60_000
+        if not select.select([], [world.session], [], 0.5)[1]:
+            break
+        backlog = backlog[world.session.send(backlog) :]
+        assert sent < 20_000_000
+    world.session.settimeout(_PATIENCE)
+    world.type(b"\x1cd")
+    world.receive(wire.Detach)
+    world.session.sendall(backlog + wire.encode(wire.Detached("client")))
+    assert world.ends(0).endswith(b"[detached from work]\r\n")
+
+
+def test_flood_arrives_whole(world: World) -> None:
+    world.attach()
+    flood = b"".join(b"%d\r\n" % number for number in range(200_000))
+    for seq in range(0, len(flood), 65536):
+        world.process.poll()
+        data = wire.encode(wire.Output(seq, flood[seq : seq + 65536]))
+        while data:
+            readable, writable, _ = select.select([world.user], [world.session], [], _PATIENCE)
+            if readable:
+                world.shown += os.read(world.user, 65536)
+            if writable:
+                data = data[world.session.send(data[:16384]) :]
+    world.send(wire.Ended(len(flood), "exited", code=0))
+    assert world.ends(0) == flood + b"[work exited with status 0]\r\n"
+
+
+def test_without_a_terminal() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(wire.encode(wire.Hello()))
+        done = subprocess.run(
+            [sys.executable, str(_DRIVER), str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            pass_fds=(theirs.fileno(),),
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            timeout=_PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"toowl: standard input is not a terminal: attach needs one")
+    assert done.stderr.count(b"\n") == 1
