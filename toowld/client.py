@@ -148,6 +148,8 @@ class Client:
             self.socket.sendall(wire.encode(message))
         except TimeoutError:
             raise self._too_slow() from None
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it hung up, and perhaps said why before: the next receive reads that, or finds the end
         except OSError as error:
             raise errors.DaemonUnreachable(f"lost {self._where}: {_reason(error)}: try again") from error
 
