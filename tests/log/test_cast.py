@@ -85,8 +85,9 @@ def test_time_over_boots() -> None:
         segment("c", 10 * second, 900 * second),  # set back over a boot
         output(3, b"3", 10 * second, 900 * second),
         output(4, b"4", 11 * second, 902 * second),
+        output(5, b"5", 16 * second, 2 * second),  # the mark of that boot was damaged
     ])  # fmt: skip
-    assert [event[0] for event in events] == [0, 1, 101, 101, 103]
+    assert [event[0] for event in events] == [0, 1, 101, 101, 103, 108]
 
 
 def test_header_and_events() -> None:

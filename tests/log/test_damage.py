@@ -146,6 +146,8 @@ def test_each_torn_tail_is_cut_at_the_last_good_record(tmp_path: Path) -> None:
         log.append(b"next")
         log.close()
         assert b"".join(LogReader(tmp_path).output()) == b"goodnext"
+        assert not any(isinstance(item, GapMark) for item in LogReader(tmp_path).records())
+        assert log.bytes_used == LogReader(tmp_path).bytes_used
         (tmp_path / "00000000000000000004.log").unlink()
 
 

@@ -86,6 +86,7 @@ def test_overflow_of_memory_is_an_announced_gap(tmp_path: Path) -> None:
     log = open_log(tmp_path, disk)
     log.append(b"before\n")
     disk.error = errno.ENOSPC
+    log.mark("any")
     log.resize(Size(rows=9, cols=9))
     piece = b"x" * 9999 + b"\n"
     for _ in range(1000):

@@ -123,6 +123,12 @@ def test_a_log_printed_into_a_log_is_not_taken_for_records() -> None:
     for at in range(second, second + HEADER_BYTES + len(inner)):
         damaged = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
         assert found(damaged, slack=0) == [records[0], None, records[2]]
+    # Also not where the seqs would fit, as long as the damaged record's length can be trusted.
+    outer = LogRecord(OUTPUT, 0, 0, 0, b"x" * 50 + inner)
+    damaged = pack(outer)[:60] + b"y" + pack(outer)[61:]
+    assert found(damaged, slack=0) == [None]
+    assert found(damaged + pack(LogRecord(OUTPUT, outer.end, 0, 0, b"z")), slack=0)[0] is None
+    assert len(found(damaged + pack(LogRecord(OUTPUT, outer.end, 0, 0, b"z")), slack=0)) == 2
 
 
 def test_a_record_with_a_seq_out_of_line_is_damage() -> None:

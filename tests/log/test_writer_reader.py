@@ -230,6 +230,23 @@ def test_reader_beside_a_writer_that_drops_segments(tmp_path: Path) -> None:
     assert expected == len(text) and gaps == 1
 
 
+def test_reader_pauses_while_the_writer_goes_on(tmp_path: Path) -> None:
+    log = open_log(tmp_path, limit=64 << 10, segment_bytes=8 << 10)
+    text = numbered(2000)
+    log.append(text[:1000])
+    seen = b""
+    at = 1000
+    for item in LogReader(tmp_path).records():
+        assert isinstance(item, LogRecord)
+        if item.type == OUTPUT:
+            assert item.seq == len(seen)
+            seen += item.payload
+        if at < len(text):  # between any two records, more is written, and segments begin
+            log.append(text[at : at + 3000])
+            at += 3000
+    assert seen == text
+
+
 def test_reader_in_another_process_sees_only_what_was_written(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path

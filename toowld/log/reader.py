@@ -77,14 +77,15 @@ class LogReader:
         expected = from_seq
         context: list[LogRecord] = []
         anything = False
-        last = -1
-        while (found := self._next(last, from_seq)) is not None:
-            last, path = found
+        todo = self._segments()
+        todo = [*(found for found in todo if found[0] <= from_seq)][-1:] or todo[:1]
+        while todo:
+            last, path = todo.pop()
             if last > expected:
                 yield GapMark(expected, last, "missing" if anything else "dropped")
                 expected = last
             damaged = False
-            for record in self._segment(last, path):
+            for record in self._segment(last, path, todo):
                 anything = True
                 if record is None:
                     damaged = True
@@ -102,8 +103,7 @@ class LogReader:
                 if record.payload or record.type != OUTPUT:
                     yield record
             if damaged:
-                following = self._next(last, from_seq)
-                end = expected if following is None else max(expected, following[0])
+                end = max(expected, todo[0][0]) if todo else expected
                 yield GapMark(expected, end, "damaged")
                 expected = end
         yield from context
@@ -137,45 +137,48 @@ class LogReader:
         except FileNotFoundError:
             return []
 
-    def _next(self, last: int, from_seq: int) -> tuple[int, str] | None:
-        """The segment after the one that begins at ``last``; at first the one that holds ``from_seq``."""
-        later = [found for found in self._segments() if found[0] > last]
-        if last < 0:
-            while len(later) > 1 and later[1][0] <= from_seq:
-                del later[0]
-        return later[0] if later else None
+    def _next(self, last: int) -> list[tuple[int, str]]:
+        """The segment after the one that begins at ``last``, if there is one."""
+        return [found for found in self._segments() if found[0] > last][:1]
 
-    def _segment(self, seq: int, path: str) -> Iterator[LogRecord | None]:
-        """The records of one segment; None for a damaged stretch. A torn tail of the newest one is none."""
+    def _segment(
+        self, seq: int, path: str, following: list[tuple[int, str]] | None = None
+    ) -> Iterator[LogRecord | None]:
+        """The records of one segment; None for a damaged stretch. A torn tail of the newest one is none.
+
+        ``following`` gets the segment that comes next, where this one is known to be complete.
+        """
+        following = [] if following is None else following
         try:
             fd = open_segment(path)
         except PermissionError:
             raise
-        except OSError:
-            return  # dropped just now, or unreadable: the seq of what follows tells
+        except OSError:  # dropped just now, or unreadable: the seq of what follows tells
+            following += self._next(seq)
+            return
         try:
-            yield from self._read(fd, seq)
+            yield from self._read(fd, seq, following)
         finally:
             os.close(fd)
 
-    def _read(self, fd: int, seq: int) -> Iterator[LogRecord | None]:
+    def _read(self, fd: int, seq: int, following: list[tuple[int, str]]) -> Iterator[LogRecord | None]:
         scanner = SegmentScan(seq)
-        closed = False
         damage_at: int | None = None
+        settled = False
         while True:
-            begin = scanner.offset
+            # Before reading: only a segment that has a successor is never appended to again. A caller may take
+            # its time between two records, and the writer goes on meanwhile.
+            successor = self._next(seq)
+            begin = before = scanner.offset
             try:
                 data = os.pread(fd, PIECE, begin)
             except OSError:  # a bad sector: what is behind it can't be had either
+                following += successor
                 yield None
                 return
             at_end = len(data) < PIECE
-            if at_end and not closed and self._next(seq, 0) is not None:
-                # It may have grown between our look at it and the appearance of the next one: look again.
-                closed = True
-                continue
-            before = begin
-            for record in scanner.feed(data, final=at_end):
+            final = at_end and (settled or bool(successor))
+            for record in scanner.feed(data, final=final):
                 if record is None:
                     damage_at = before if damage_at is None else damage_at
                 else:
@@ -184,10 +187,12 @@ class LogReader:
                         damage_at = None
                     yield record
                 before = scanner.offset
-            if at_end:
-                if damage_at is not None and (closed or not is_torn(data[max(damage_at - begin, 0) :])):
+            if final:
+                following += successor
+                if damage_at is not None and (successor or not is_torn(data[max(damage_at - begin, 0) :])):
                     yield None
                 return
+            settled = at_end and scanner.offset == begin
 
 
 def _with(context: list[LogRecord], record: LogRecord) -> list[LogRecord]:
