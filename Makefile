@@ -9,8 +9,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# Two workers: most of the suite waits for processes, and two cores are the least that CI gives.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# The suite runs with two workers: most of it waits for processes, and two cores are the least that CI gives.
+# What measures time runs alone, after it; what needs root and a systemd runs alone too.
+PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
 # What parts of the suite run against, or need.
@@ -23,7 +24,8 @@ run: $(VENV)/.installed
 	@TOOWLD_PERSISTENT_SESSIONS=1 $(BIN)/toowl $(ARGS)
 
 test: $(VENV)/.tested lacks
-	$(PYTEST) -m "not e2e" $(ARGS)
+	$(PYTEST) -n 2 -m "not e2e and not timing" $(ARGS)
+	$(PYTEST) -m "timing and not e2e" $(ARGS)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 
 e2e: $(VENV)/.tested lacks
-	$(BIN)/python -m pytest -m e2e $(ARGS)
+	$(PYTEST) -m e2e $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/python packaging/demo.py

@@ -270,6 +270,7 @@ def test_imports_little(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> No
     assert "json" not in loaded and "json" in with_json
 
 
+@pytest.mark.timing
 def test_starts_fast(sandbox: Sandbox) -> None:
     """At most 2.5 times a bare interpreter. The best of many runs, alternating, on what may be a busy machine."""
 
