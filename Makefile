@@ -25,7 +25,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.tested lacks
 	$(PYTEST) -n 2 -m "not e2e and not timing" $(ARGS)
-	$(PYTEST) -m "timing and not e2e" $(ARGS)
+	$(PYTEST) -m "timing and not e2e" $(ARGS) || [ $$? = 5 ]  # 5: ARGS chose none of them
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
