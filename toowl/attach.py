@@ -149,7 +149,9 @@ class _Loop:
         poll = select.poll()
         poll.register(terminal.signal_fd, select.POLLIN)
         mask = select.POLLIN if attachment.takes_input else 0
-        poll.register(terminal.fd, mask | (select.POLLOUT if attachment.screen or self._help_wanted else 0))
+        if attachment.screen or (self._help_wanted and not self._modes.mid_sequence):
+            mask |= select.POLLOUT
+        poll.register(terminal.fd, mask)
         mask = select.POLLOUT if attachment.outbox else 0
         if attachment.phase is not Phase.OVER and attachment.screen_bytes < _SCREEN_HIGH:
             mask |= select.POLLIN
@@ -222,6 +224,7 @@ class _Loop:
     def _detach(self) -> None:
         if self._attachment.phase is Phase.OPEN:
             self._attachment.detach()
+            self._help_wanted = False
             self._written = 0
             self._deadline = time.monotonic() + _DETACH_TIMEOUT
         else:  # asked for once more, or all that's left is a terminal that takes no output

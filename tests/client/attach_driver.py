@@ -1,6 +1,6 @@
 """Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for test_attach.py.
 
-Usage: attach_driver.py SOCKET_FD [read-only|crash]
+Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash]
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ def main() -> int:
     option = sys.argv[2] if len(sys.argv) > 2 else ""
     if option == "crash":
         attachment.Attachment.receive = _crash  # type: ignore[method-assign]
-    client = Client(_socket.socket(fileno=int(sys.argv[1])), "the peer")
+    if sys.argv[1].isdigit():
+        client = Client(_socket.socket(fileno=int(sys.argv[1])), "the peer")
+    else:
+        client = Client.connect_path(sys.argv[1])
     params = {"session": "work", "read_only": option == "read-only"}
     try:
         return attach_module.attach(client, params)
