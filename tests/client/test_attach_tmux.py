@@ -26,7 +26,10 @@ _FORMAT = (
     "#{insert_flag} #{origin_flag} #{wrap_flag} #{scroll_region_upper} #{scroll_region_lower}"
 )
 
-_EVERYTHING = b"\x1b[?1049h\x1b[?1003h\x1b[?1002h\x1b[?1006h\x1b[?25l\x1b=\x1b[?1h\x1b[4h\x1b[3;10r\x1b[?7l\x1b[?2004h\x1b[1;31m\x1b(0"
+_EVERYTHING = (
+    b"\x1b[?1049h\x1b[?1003h\x1b[?1002h\x1b[?1006h\x1b[?25l\x1b=\x1b[?1h\x1b[4h\x1b[3;10r\x1b[?7l"
+    b"\x1b[?2004h\x1b[1;31m\x1b(0"
+)
 
 
 class Tmux:
