@@ -56,12 +56,15 @@ def has_scopes(deployment: Deployment) -> bool:
     return deployment.user != "tess" and "TOOWLD_SCOPES=0" not in deployment.show("Environment")
 
 
-def test_the_custodian_is_where_it_should_be(deployment: Deployment, counter: Counter) -> None:
+def test_the_custodian_is_where_it_should_be_and_the_doctor_agrees(
+    deployment: Deployment, counter: Counter
+) -> None:
     scope = f"/toowl-{counter.id}.scope"
     if has_scopes(deployment):
         assert counter.cgroup().endswith(scope)
     else:
         assert counter.cgroup().endswith(f"/{deployment.unit}")
+    deployment.box.run("toowld", "doctor", user=deployment.user)  # exit status 0: nothing fails
 
 
 def test_restart(deployment: Deployment, counter: Counter) -> None:
@@ -81,7 +84,7 @@ def test_stop_then_start(deployment: Deployment, counter: Counter) -> None:
 
 
 def test_kill_9(deployment: Deployment, counter: Counter) -> None:
-    for _ in range(3):
+    for _ in range(2):
         old = deployment.main_pid
         deployment.systemctl("kill", "--signal=KILL", "--kill-whom=main", deployment.unit)
         deployment.wait_for_another(old)
@@ -156,6 +159,25 @@ def test_scopes_hold_even_under_the_default_kill_mode(deployment: Deployment, co
         counter.goes_on()
         deployment.systemctl("start", deployment.unit)
         deployment.systemctl("restart", deployment.unit)
+    counter.assert_undisturbed()
+
+
+def test_a_logout_reaches_no_session(deployment: Deployment, counter: Counter) -> None:
+    """The user's own manager goes at the last logout, unless it lingers, and its scopes with it."""
+    if deployment.user == "root":
+        return
+    manager = f"user@{deployment.box.uid(deployment.user)}.service"
+    if not deployment.own_manager:
+        deployment.box.run("systemctl", "start", manager)
+        another = Counter(deployment)  # made while somebody is logged in
+        try:
+            deployment.box.run("systemctl", "stop", manager)
+            another.assert_undisturbed()
+        finally:
+            another.close()
+    assert deployment.box.run("systemctl", "is-active", manager, check=False).stdout == (
+        "active\n" if deployment.own_manager else "inactive\n"
+    )
     counter.assert_undisturbed()
 
 

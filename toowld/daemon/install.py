@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import toowld
 from toowld.daemon.systemd import lingers
 from toowld.errors import RefusedError, UsageError
 
@@ -228,7 +229,9 @@ def exec_start_of(program: str) -> str:
     # Symlinks stay as they are: ~/.local/bin/toowld still points at the right thing after an upgrade.
     if os.access(script, os.X_OK):
         return _quote(str(script))
-    return f"{_quote(sys.executable)} -m toowld"
+    # Run from a folder of source: systemd starts it in another one. -P: what lies there is not ours.
+    source = _quote(f"PYTHONPATH={Path(toowld.__file__).parents[1]}")
+    return f"/usr/bin/env {source} {_quote(sys.executable)} -P -m toowld"
 
 
 def _quote(word: str) -> str:
