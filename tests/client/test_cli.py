@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from toowl.commands import ALIASES, COMMANDS
 from toowld import __version__, errors
 
 
-def run(sandbox: Sandbox, *argv: str, **env: str) -> tuple[int, str, str]:
+def run(sandbox: Sandbox, *argv: str, **env: Any) -> tuple[int, str, str]:
     done = sandbox.toowl(*argv, check=False, **env)
     return done.returncode, done.stdout, done.stderr
 
