@@ -15,7 +15,7 @@ PACKAGE = "/opt/toowl"
 
 def install_package(box: Box) -> None:
     """Put the packages in place, and the two programs in /usr/local/bin. Replaces what is there."""
-    for path in (Path(sys.prefix), Path(sys.executable).resolve().parent):
+    for path in (REPOSITORY, Path(sys.prefix), Path(sys.executable).resolve().parent):
         box.open_to_users(path)
     for name in ("toowl", "toowld"):
         target = box.path(f"{PACKAGE}/{name}")
