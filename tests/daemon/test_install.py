@@ -215,9 +215,11 @@ def test_exec_start_of_a_script_on_the_path(tmp_path: Path, monkeypatch: pytest.
 
 def test_exec_start_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    (tmp_path / "toowld").touch(0o755)
+    # The script beside the interpreter is another toowld's, unless this one is installed there.
     started = f"/usr/bin/env PYTHONPATH={REPOSITORY} {tmp_path}/python -P -m toowld"
     assert exec_start_of("/x/toowld/__main__.py") == started
-    (tmp_path / "toowld").touch(0o755)
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(REPOSITORY))
     assert exec_start_of("/x/toowld/__main__.py") == f"{tmp_path}/toowld"
 
 

@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import sys
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,20 +219,20 @@ def folder(kind: str) -> Path:
 def exec_start_of(program: str) -> str:
     """The command line that starts the toowld which runs now, from any folder.
 
-    ``program`` is its ``sys.argv[0]``: the script itself, or a file of the package after ``python -m toowld``, for
-    which the script beside the interpreter is taken if there is one.
+    ``program`` is its ``sys.argv[0]``: the script itself, or a file of the package after ``python -m toowld``. Then
+    the script beside the interpreter is taken, if it is there and starts this very package.
     """
+    package = Path(toowld.__file__).parents[1]
     script = Path(program)
-    if script.name != "toowld":
-        script = Path(sys.executable).with_name("toowld")
-    elif not script.is_absolute():
-        script = Path(shutil.which(program) or program).absolute()
-    # Symlinks stay as they are: ~/.local/bin/toowld still points at the right thing after an upgrade.
-    if os.access(script, os.X_OK):
+    if script.name == "toowld":
+        # Symlinks stay as they are: ~/.local/bin/toowld still points at the right thing after an upgrade.
+        script = script if script.is_absolute() else Path(shutil.which(program) or program).absolute()
+        return _quote(str(script))
+    script = Path(sys.executable).with_name("toowld")
+    if package == Path(sysconfig.get_path("purelib")) and os.access(script, os.X_OK):
         return _quote(str(script))
     # Run from a folder of source: systemd starts it in another one. -P: what lies there is not ours.
-    source = _quote(f"PYTHONPATH={Path(toowld.__file__).parents[1]}")
-    return f"/usr/bin/env {source} {_quote(sys.executable)} -P -m toowld"
+    return f"/usr/bin/env {_quote(f'PYTHONPATH={package}')} {_quote(sys.executable)} -P -m toowld"
 
 
 def _quote(word: str) -> str:
