@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is 
 
 from toowl.commands import COMMANDS  # noqa: E402
 from toowl.commands import help as overview  # noqa: E402
+from toowld.daemon.cli import parser as toowld_parser  # noqa: E402
 
 Rows = Iterable[tuple[str, str]]
 
@@ -54,13 +55,11 @@ _DAEMON_INTRODUCTION = (
 class Entry:
     """One parser, as plain text and tables."""
 
-    def __init__(self, name: str, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, name: str, parser: argparse.ArgumentParser, summary: str | None = None) -> None:
         self.name = name
         self.prog = parser.prog
-        self.usage = (
-            parser.usage or re.sub(r"\s+", " ", parser.format_usage().removeprefix("usage: ")).strip()
-        )
-        self.description = " ".join((parser.description or "").split())
+        self.usages = _usages(parser)
+        self.description = " ".join((parser.description or _full_sentence(summary)).split())
         self.examples: tuple[tuple[str, str], ...] = tuple(getattr(parser, "examples", ()))
         # Every command has --help: said once, not twenty times.
         shown = [
@@ -75,9 +74,17 @@ class Entry:
         ]
         self.options = [(_flags(action), _sentence(action.help)) for action in shown if action.option_strings]
 
-    @property
-    def usages(self) -> list[str]:
-        return [part.strip() for part in self.usage.split(" | ")]
+
+def _usages(parser: argparse.ArgumentParser) -> list[str]:
+    """Ours are written out; argparse's own are made one line each."""
+    if parser.usage is not None:
+        return [part.strip() for part in parser.usage.split(" | ")]
+    made = parser.format_usage().removeprefix("usage: ").replace("[-h] ", "").replace(" [-h]", "")
+    return [" ".join(made.split())]
+
+
+def _full_sentence(text: str | None) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _sentence(text: str | None) -> str:
@@ -96,16 +103,16 @@ def toowl_entries() -> list[Entry]:
 
 def toowld_entries() -> list[Entry]:
     """toowld itself, and its commands."""
-    try:
-        from toowld.daemon.cli import parser
-    except ImportError:
-        return []
-    top = parser()
+    top = toowld_parser()
     entries = [Entry("toowld", top)]
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):
-            hidden = {choice.dest for choice in action._choices_actions if choice.help == argparse.SUPPRESS}
-            entries += [Entry(name, sub) for name, sub in action.choices.items() if name not in hidden]
+            summaries = {choice.dest: choice.help for choice in action._choices_actions}
+            entries += [
+                Entry(name, sub, summaries.get(name))
+                for name, sub in action.choices.items()
+                if summaries.get(name) != argparse.SUPPRESS
+            ]
     return entries
 
 
@@ -133,10 +140,9 @@ def _markdown() -> Iterator[str]:
     yield from _markdown_table(
         "variable", "means", [(f"`{name}`", what) for name, what in overview.ENVIRONMENT]
     )
-    if daemon := toowld_entries():
-        yield "\n# toowld"
-        for entry in daemon:
-            yield from _markdown_entry(entry)
+    yield "\n# toowld"
+    for entry in toowld_entries():
+        yield from _markdown_entry(entry)
 
 
 def _markdown_entry(entry: Entry) -> Iterator[str]:
@@ -205,7 +211,8 @@ def toowld_page() -> str:
         *_synopsis([usage for entry in entries for usage in entry.usages]),
         ".SH DESCRIPTION",
         _paragraph(_DAEMON_INTRODUCTION),
-        *([".SH OPTIONS", *_list(entries[0].options)] if entries else []),
+        ".SH OPTIONS",
+        *_list(entries[0].options),
         ".SH COMMANDS",
         *(line for entry in entries[1:] for line in _section(entry)),
         ".SH SIGNALS",

@@ -132,7 +132,7 @@ def test_new_mistakes(sandbox: Sandbox, daemon: ScriptedDaemon, argv: list[str],
 
 
 def test_new_in_a_folder_that_is_gone(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
-    code = "import os; os.mkdir('g'); os.chdir('g'); os.rmdir('../g'); from toowl.cli import main; raise SystemExit(main())"
+    code = "import os, toowl.cli as c; os.mkdir('g'); os.chdir('g'); os.rmdir('../g'); raise SystemExit(c.main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "new", "-d"],
         env=sandbox.env,
@@ -148,7 +148,7 @@ def test_new_in_a_folder_that_is_gone(sandbox: Sandbox, daemon: ScriptedDaemon) 
 # -- attach -----------------------------------------------------------------------------------------------
 
 
-def at_terminal(sandbox: Sandbox, *argv: str, **env: str) -> tuple[int, str]:
+def at_terminal(sandbox: Sandbox, *argv: str, **env: Any) -> tuple[int, str]:
     """Run at a real terminal: exit status and what it printed."""
     terminal = sandbox.terminal("toowl", *argv, **env)
     status = terminal.wait()
@@ -276,7 +276,6 @@ def test_plain_needs_a_terminal(sandbox: Sandbox, daemon: ScriptedDaemon) -> Non
 
 ASKED = [
     (["rename", "x", "new name"], "rename", {"session": "x", "name": "new name"}),
-    (["detach", "x"], "detach", {"session": "x", "client": None, "all": False}),
     (["detach", "x", "--all"], "detach", {"session": "x", "client": None, "all": True}),
     (["detach", "x", "--client", "3"], "detach", {"session": "x", "client": 3, "all": False}),
     (["kill", "x"], "kill", {"session": "x", "force": False}),
@@ -324,13 +323,18 @@ def test_inside_a_session(
 
 
 MISTAKES = [
-    ["rename", "a", "b", "c"], ["rename"], ["detach", "x", "--all", "--client", "1"], ["detach", "x", "--client", "me"],
-    ["rm"], ["restart"], ["resize", "x"], ["resize", "x", "80"], ["resize", "x", "0x24"], ["resize", "x", "80x99999"],
+    ["rename", "a", "b", "c"], ["rename"], ["detach", "x", "--all", "--client", "1"],
+    ["detach", "x", "--client", "me"],
+    ["rm"], ["restart"], ["resize", "x"], ["resize", "x", "80"], ["resize", "x", "0x24"],
+    ["resize", "x", "80x99999"],
     ["send"], ["send", "x", "--keys"], ["send", "x", "--keys", "Entr"], ["send", "x", "--stdin", "text"],
     ["send", "x", "--no-enter"], ["send", "x", "--stdin", "--keys"], ["send", "x", "-v"],
-    ["capture"], ["capture", "x", "--lines", "0"], ["capture", "x", "--lines", "-3"], ["capture", "x", "--lines", "many"],
-    ["export", "x"], ["export", "x", "-o", "f", "--format", "1"], ["export", "x", "-o", "f", "--idle-limit", "0"],
-    ["export", "x", "-o", "f", "--idle-limit", "nan"], ["info", "a", "b"], ["info", "x", "--jso"], ["version", "x"],
+    ["capture"], ["capture", "x", "--lines", "0"], ["capture", "x", "--lines", "-3"],
+    ["capture", "x", "--lines", "many"],
+    ["export", "x"], ["export", "x", "-o", "f", "--format", "1"],
+    ["export", "x", "-o", "f", "--idle-limit", "0"],
+    ["export", "x", "-o", "f", "--idle-limit", "nan"], ["info", "a", "b"], ["info", "x", "--jso"],
+    ["version", "x"],
 ]  # fmt: skip
 
 
@@ -361,10 +365,22 @@ def test_several_are_all_tried(sandbox: Sandbox, daemon: ScriptedDaemon) -> None
 
 
 def test_detach_of_nobody(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
-    daemon.answers["detach"] = {"detached": 0}
+    daemon.answers |= {"detach": {"detached": 0}, "info": {**session(), "client_list": []}}
+    for option in ([], ["--all"]):
+        status, out, err = run(sandbox, "detach", "x", *option)
+        assert (status, out) == (0, "")
+        assert "nobody" in err
+
+
+def test_detach_without_saying_whom(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
+    daemon.answers |= {"detach": {"detached": 1}, "info": {**session(), "client_list": [{"client": 4}]}}
+    assert run(sandbox, "detach", "x") == (0, "", "")
+    assert daemon.params("detach") == {"session": "x", "client": 4, "all": False}
+    daemon.answers["info"] = {**session(name="x"), "client_list": [{"client": 4}, {"client": 5}]}
     status, out, err = run(sandbox, "detach", "x")
-    assert (status, out) == (0, "")
-    assert "nobody" in err
+    assert (status, out) == (4, "")
+    assert one_line(err) and "--client" in err and "--all" in err
+    assert daemon.params("detach")["client"] == 4  # asked once only, before
 
 
 def test_notices_are_told(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
@@ -490,19 +506,22 @@ def history(*texts: bytes) -> list[LogRecord]:
     return found
 
 
-def pages(records: list[LogRecord], gap: list[int] | None = None, per_page: int = 2) -> Any:
+def pages(records: list[LogRecord], gap: list[int] | None = None, size: int = 2) -> Any:
     """What the daemon answers to `read_log`: small pages, each begun by the marks before it, as the real one does."""
 
     def answer(params: dict[str, Any]) -> dict[str, Any]:
         seq = params["seq"]
-        context = [
-            record for record in records if record.end <= seq and record.seq < seq and record.type != OUTPUT
-        ][:1]
-        rest = [record for record in records if record.seq >= seq or record.end > seq]
-        page = [*context, *rest[:per_page]]
+        page = [item for item in records if item.seq < seq and item.type != OUTPUT][:1]
+        following = None
+        for item in records:
+            if item.seq >= seq or item.end > seq:
+                if len(page) >= size and any(taken.type == OUTPUT for taken in page):
+                    following = item.seq
+                    break
+                page.append(item)
         return {
             "records": [[r.type, r.seq, r.wall_us, r.mono_us, r.payload] for r in page],
-            "next": rest[per_page].seq if len(rest) > per_page else None,
+            "next": following,
             "gap": gap if seq == 0 else None,
         }
 
@@ -594,11 +613,8 @@ def test_marks_are_told_once(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
         LogRecord(OUTPUT, seq, T0 + 9 * 10**6, 9 * 10**6, b"c"),
     ]
     wanted = None
-    for per_page in (99, 5, 4, 3, 2, 1):
-        # A page of marks of one seq only can't be asked for again: the real pages are larger than that.
-        if per_page < 3:
-            break
-        daemon.answers |= {"info": session(seq=seq + 1), "read_log": pages(records, per_page=per_page)}
+    for size in (99, 5, 4, 3, 2, 1):
+        daemon.answers |= {"info": session(seq=seq + 1), "read_log": pages(records, size=size)}
         events = run(sandbox, "export", "x", "-o", "-")[1].splitlines()[1:]
         wanted = wanted or events
         assert events == wanted
@@ -619,7 +635,7 @@ def test_truncation_is_told(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
 
 def test_capture_of_little_reads_little(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
     records = history(*(b"line %d\r\n" % number * 1000 for number in range(200)))
-    daemon.answers |= {"info": session(seq=records[-1].end), "read_log": pages(records, per_page=5)}
+    daemon.answers |= {"info": session(seq=records[-1].end), "read_log": pages(records, size=5)}
     assert run(sandbox, "capture", "x", "--lines", "3")[1] == "line 199\n" * 3
     assert min(params["seq"] for method, params in daemon.asked if method == "read_log") > records[-1].end - (
         1 << 17
@@ -683,13 +699,20 @@ def test_export_of_a_daemon_that_dies_leaves_nothing(sandbox: Sandbox, daemon: S
 @pytest.mark.parametrize(
     ("name", "sent"),
     [
-        ("Enter", b"\r"), ("enter", b"\r"), ("Tab", b"\t"), ("Escape", b"\x1b"), ("Space", b" "), ("BSpace", b"\x7f"),
-        ("BTab", b"\x1b[Z"), ("S-Tab", b"\x1b[Z"), ("C-c", b"\x03"), ("^C", b"\x03"), ("C-C", b"\x03"), ("C-[", b"\x1b"),
-        ("C-\\", b"\x1c"), ("C-Space", b"\0"), ("C-@", b"\0"), ("C-?", b"\x7f"), ("C--", b"\x1f"), ("^", b"^"), ("-", b"-"),
-        ("M-x", b"\x1bx"), ("C-M-x", b"\x1b\x18"), ("M-Enter", b"\x1b\r"), ("M--", b"\x1b-"), ("S-a", b"A"), ("a", b"a"),
-        ("ä", "ä".encode()), ("Up", b"\x1b[A"), ("C-Up", b"\x1b[1;5A"), ("S-M-Left", b"\x1b[1;4D"), ("Home", b"\x1b[H"),
-        ("F1", b"\x1bOP"), ("S-F1", b"\x1b[1;2P"), ("F5", b"\x1b[15~"), ("C-F12", b"\x1b[24;5~"), ("F20", b"\x1b[34~"),
-        ("DC", b"\x1b[3~"), ("Delete", b"\x1b[3~"), ("PgUp", b"\x1b[5~"), ("NPage", b"\x1b[6~"), ("C-BSpace", b"\b"),
+        ("Enter", b"\r"), ("enter", b"\r"), ("Tab", b"\t"), ("Escape", b"\x1b"), ("Space", b" "),
+        ("BSpace", b"\x7f"),
+        ("BTab", b"\x1b[Z"), ("S-Tab", b"\x1b[Z"), ("C-c", b"\x03"), ("^C", b"\x03"), ("C-C", b"\x03"),
+        ("C-[", b"\x1b"),
+        ("C-\\", b"\x1c"), ("C-Space", b"\0"), ("C-@", b"\0"), ("C-?", b"\x7f"), ("C--", b"\x1f"),
+        ("^", b"^"), ("-", b"-"),
+        ("M-x", b"\x1bx"), ("C-M-x", b"\x1b\x18"), ("M-Enter", b"\x1b\r"), ("M--", b"\x1b-"),
+        ("S-a", b"A"), ("a", b"a"),
+        ("ä", "ä".encode()), ("Up", b"\x1b[A"), ("C-Up", b"\x1b[1;5A"), ("S-M-Left", b"\x1b[1;4D"),
+        ("Home", b"\x1b[H"),
+        ("F1", b"\x1bOP"), ("S-F1", b"\x1b[1;2P"), ("F5", b"\x1b[15~"), ("C-F12", b"\x1b[24;5~"),
+        ("F20", b"\x1b[34~"),
+        ("DC", b"\x1b[3~"), ("Delete", b"\x1b[3~"), ("PgUp", b"\x1b[5~"), ("NPage", b"\x1b[6~"),
+        ("C-BSpace", b"\b"),
     ],
 )  # fmt: skip
 def test_keys(name: str, sent: bytes) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from toowl.commands._connect import caller_environment, notices
 from toowl.commands._options import current_session
+from toowl.terminal import terminal_size
 from toowld.errors import RefusedError, UsageError
-from toowld.wire import DEFAULT_SIZE
 from toowld.wire.text import pack_text
 
 if TYPE_CHECKING:
@@ -33,18 +32,6 @@ def _is_terminal(fd: int) -> bool:
         return False
 
 
-def terminal_size() -> tuple[int, int]:
-    """Rows and columns of the terminal that we are called from, or the default where there is none."""
-    for fd in (0, 1, 2):
-        try:
-            found = os.get_terminal_size(fd)
-        except OSError:
-            continue
-        if found.lines and found.columns:  # 0 means that nobody knows
-            return found.lines, found.columns
-    return DEFAULT_SIZE.rows, DEFAULT_SIZE.cols
-
-
 def create(
     client: Client,
     *,
@@ -55,7 +42,7 @@ def create(
     persistent: bool | None = None,
 ) -> dict[str, Any]:
     """Make a session as seen from here: our environment, our folder, our terminal's size."""
-    rows, cols = terminal_size()
+    size = terminal_size(next(filter(_is_terminal, (1, 0, 2)), 1))
     made = client.request(
         "new",
         timeout=30.0,  # a host that swaps is slow to fork, and giving up would leave a session that nobody knows
@@ -63,8 +50,8 @@ def create(
         name=(name or "").strip() or None,  # a blank name is none
         cwd=pack_text(os.path.abspath(cwd or _here())),  # noqa: PTH100 - Path has no such without links resolved
         env=pack_text({**caller_environment(), **(extra_env or {})}),
-        rows=rows,
-        cols=cols,
+        rows=size.rows,
+        cols=size.cols,
         persistent=persistent,
     )
     notices(made)
@@ -90,30 +77,7 @@ def put_on_terminal(
     """Attach this terminal to a session until it ends or is detached. Takes the connection over."""
     from toowl.attach import attach
 
-    rows, cols = terminal_size()
-    return attach(
-        client,
-        {
-            "session": session,
-            "client_id": os.urandom(8).hex(),
-            "rows": rows,
-            "cols": cols,
-            "term": os.environ.get("TERM", ""),
-            "tty": _tty_name(),
-            "pid": os.getpid(),
-            "read_only": read_only,
-            "from_seq": None,
-            "replay": replay,
-            "respawn": respawn,
-        },
-    )
-
-
-def _tty_name() -> str | None:
-    try:
-        return os.ttyname(sys.stdin.fileno())
-    except (OSError, ValueError):  # a terminal of another mount namespace has no name here
-        return None
+    return attach(client, {"session": session, "read_only": read_only, "replay": replay, "respawn": respawn})
 
 
 def refuse_own(session_id: str, label: str) -> None:

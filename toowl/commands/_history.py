@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toowl.commands._offline import resolve
+from toowl.commands._offline import recorded, resolve
 from toowld import paths
 from toowld.client import Client
 from toowld.errors import DaemonUnreachable
-from toowld.log.format import LogRecord
+from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
 
 #: Bytes of one page. A frame holds 4 MiB; smaller pages leave the daemon room for others.
@@ -30,11 +30,12 @@ class History:
             SessionNotFound: there is none of that name; SessionAmbiguous: several.
         """
         where = paths.resolve()
+        self.record: dict[str, Any] = {}
         self._client: Client | None = None
         try:
             self._client = Client.connect(where)
         except DaemonUnreachable:
-            self.info = resolve(where, session)
+            self.info = self.record = resolve(where, session)
             self._reader = LogReader(where.session(self.info["id"]))
             return
         try:
@@ -42,6 +43,7 @@ class History:
         except BaseException:
             self._client.close()
             raise
+        self.record = recorded(where, self.info["id"])
 
     def __enter__(self) -> History:
         return self
@@ -68,15 +70,24 @@ class History:
 
 
 def _pages(client: Client, session_id: str, seq: int) -> Iterator[LogRecord | GapMark]:
+    known: set[LogRecord] | None = None
     while True:
         page: dict[str, Any] = client.request(
             "read_log", session=session_id, seq=seq, limit=_PAGE, timeout=30.0
         )
         if gap := page.get("gap"):
             yield GapMark(gap[0], gap[1], "dropped")
-        for record in page["records"]:
-            yield LogRecord(*record)
+        records = [LogRecord(*fields) for fields in page["records"]]
+        # A page begins with the marks that tell size and boot at that point. Behind another page they are
+        # no news, and neither are the marks between that page's last output and this one's first.
+        news = [
+            record
+            for record in records
+            if record.type == OUTPUT or known is None or (record.seq >= seq and record not in known)
+        ]
+        yield from news
         following = page.get("next")
-        if following is None or (following <= seq and not page["records"]):
+        if following is None or (following <= seq and not news):
             return
+        known = {record for record in records if record.type != OUTPUT and record.seq == following}
         seq = following

@@ -26,10 +26,11 @@ def records(paths: Paths) -> list[dict[str, Any]]:
         folders = sorted(folder for folder in paths.sessions.iterdir() if folder.is_dir())
     except OSError:  # no state folder, no sessions
         return []
-    return [_record(paths, folder.name) for folder in folders if not folder.name.startswith(".")]
+    return [recorded(paths, folder.name) for folder in folders if not folder.name.startswith(".")]
 
 
-def _record(paths: Paths, session_id: str) -> dict[str, Any]:
+def recorded(paths: Paths, session_id: str) -> dict[str, Any]:
+    """What is recorded about the session with that id; ``id`` and ``name`` at least."""
     found: dict[str, Any] = {}
     try:
         with (paths.session(session_id) / "record").open("rb") as file:

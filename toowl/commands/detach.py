@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from toowl.commands._attaching import label
 from toowl.commands._connect import connect, note
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
+from toowld.errors import RefusedError
 
 SUMMARY = "make a terminal leave a session, which runs on"
 
@@ -29,7 +33,28 @@ def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     session = session_or_current(args.session)
     with connect() as client:
-        answer = client.request("detach", session=session, client=args.client, all=args.all)
-    if not answer.get("detached"):
+        number = args.client
+        if number is None and not args.all:
+            number = _the_one(client.request("info", session=session))
+        detached = 0
+        if number is not None or args.all:
+            answer = client.request("detach", session=session, client=number, all=args.all)
+            detached = answer.get("detached", 0)
+    if not detached:
         note(f'nobody was attached to session "{session}"')
     return 0
+
+
+def _the_one(info: dict[str, Any]) -> int | None:
+    """The only client of a session; None if it has none.
+
+    Raises:
+        RefusedError: it has several, and nobody said which.
+    """
+    clients = info.get("client_list") or []
+    if len(clients) > 1:
+        raise RefusedError(
+            f'session "{label(info)}" has {len(clients)} clients attached: '
+            "say --client ID (`toowl info` lists them) or --all"
+        )
+    return int(clients[0]["client"]) if clients else None

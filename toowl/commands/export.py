@@ -102,8 +102,8 @@ def _write(history: History, out: BinaryIO, args: argparse.Namespace) -> list[Ga
             version=args.format,
             idle_limit=args.idle_limit,
             title=_plain(history.label),
-            command=_command(history.info),
-            env=_environment(history.info),
+            command=_command(history.record),
+            env=_environment(history.record),
         )
     return gaps
 
@@ -129,17 +129,14 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else _plain(str(value))
 
 
-def _command(info: dict[str, Any]) -> str | None:
-    """What ran: as the daemon says, else from the record."""
-    if command := info.get("command"):
-        return _text(command)
-    argv = info.get("argv")
+def _command(record: dict[str, Any]) -> str | None:
+    """What was asked to be run; None for a shell, which the log names."""
+    argv = record.get("argv")
     return shlex.join(_text(word) for word in argv) if isinstance(argv, list) and argv else None
 
 
-def _environment(info: dict[str, Any]) -> dict[str, str]:
-    record = info.get("record", info)  # of the daemon, or the record itself
-    env = record.get("env") if isinstance(record, dict) else None
+def _environment(record: dict[str, Any]) -> dict[str, str]:
+    env = record.get("env")
     if not isinstance(env, dict):
         return {}
     return {name: _text(env[name]) for name in _RECORDED_ENV if env.get(name)}
