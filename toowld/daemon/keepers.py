@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toowld.daemon.link import Link
+from toowld.daemon.link import REQUEST_TIMEOUT, Link
 from toowld.host import SessionHost, control
 from toowld.wire import Event
 
@@ -40,8 +40,10 @@ class CustodianKeeper:
     def hangs(self) -> bool:
         return bool(self.link.overdue)
 
-    async def request(self, method: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        return await self.link.request(method, params)
+    async def request(
+        self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
+    ) -> Mapping[str, Any]:
+        return await self.link.request(method, params, timeout=timeout)
 
     async def hand_over(
         self, client: socket.socket, unread: bytes, request_id: int, params: Mapping[str, Any]
@@ -70,7 +72,12 @@ class LocalKeeper:
     def __init__(self, host: SessionHost) -> None:
         self.host = host
 
-    async def request(self, method: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def request(
+        self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
+    ) -> Mapping[str, Any]:
+        if method == "set_name":  # a custodian keeps a record too; here only what clients are told changes
+            self.host.session.about["name"] = (params or {}).get("name")
+            return {}
         return control.request(self.host, method, params or {})
 
     async def hand_over(
