@@ -18,6 +18,7 @@ from toowld.wire import (
     VERSION_MAX,
     Detach,
     Ended,
+    Failure,
     FrameDecoder,
     Hello,
     Message,
@@ -29,6 +30,7 @@ from toowld.wire import (
     encode,
     negotiate,
 )
+from toowld.wire.codec import MAX_TEXT
 
 
 def framed(body: bytes) -> bytes:
@@ -166,6 +168,15 @@ def test_the_largest_frame_passes() -> None:
         pytest.param(cbor2.dumps([16, 1, b"list", {}]), id="bytes for text"),
         pytest.param(cbor2.dumps([16, 1, "list", []]), id="an array for a map"),
         pytest.param(cbor2.dumps([16, 1, "list", {1: 2}]), id="a map with a key that is no text"),
+        pytest.param(cbor2.dumps([16, 1, "x", {"env": {1: 2}}]), id="a map further in with such a key"),
+        pytest.param(cbor2.dumps([16, 1, "x", {"seq": 1 << 64}]), id="a number beyond 64 bits"),
+        pytest.param(
+            cbor2.dumps([16, 1, "x", {"a": cbor2.CBORTag(28, [cbor2.CBORTag(29, 0)])}]), id="a list in itself"
+        ),
+        pytest.param(cbor2.dumps([16, 1, "x", {"a": cbor2.CBORTag(4, [1 << 31, 1])}]), id="10^2147483648"),
+        pytest.param(cbor2.dumps([16, 1, "x", {"a": cbor2.CBORTag(258, [1])}]), id="a set"),
+        pytest.param(cbor2.dumps([16, 1, "x", {"a": cbor2.CBORTag(4711, 1)}]), id="a tag that nobody knows"),
+        pytest.param(cbor2.dumps(cbor2.CBORTag(55799, [0])), id="marked as CBOR"),
         pytest.param(cbor2.dumps([8, 0, "exited", "7"]), id="text for an optional int"),
     ],
 )
@@ -214,6 +225,15 @@ def test_an_error_leaves_what_came_before_it() -> None:
 
 
 # -- our own mistakes ------------------------------------------------------------------------------------
+
+
+def test_an_error_that_quotes_a_peer_can_always_be_sent() -> None:
+    (quoted,) = decoded(encode(Failure(1, "refused", 'no folder "\udcff\n"')))
+    assert quoted == Failure(1, "refused", 'no folder "\\udcff\n"')
+    (cut,) = decoded(encode(Failure(1, "refused", "x" * 2 * MAX_FRAME)))
+    assert isinstance(cut, Failure)
+    assert len(cut.text) == MAX_TEXT
+    assert cut.text.endswith("x…")
 
 
 def test_what_cbor_can_not_carry_is_our_error() -> None:

@@ -2,7 +2,7 @@
 
 A frame is a 4-byte big-endian length and then one CBOR array ``[tag, field, …]`` (RFC 8949). Nothing that a
 peer sends is trusted: the length is capped before anything is kept, CBOR is decoded with limits on depth,
-indefinite lengths and duplicate keys, and only then the type of every field is checked.
+indefinite lengths, tags and keys, and only then the type of every field is checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import cbor2
 
@@ -26,6 +26,10 @@ MAX_FRAME = 4 << 20
 
 #: Deepest nesting of a frame: array > params map > record map > list > map is 5.
 MAX_DEPTH = 8
+
+#: Longest text in a field of its own: the name of a request, or what a user is told. An error that quotes what a
+#: peer sent must not grow over the limit of a frame by that.
+MAX_TEXT = 4096
 
 _LENGTH = struct.Struct(">I")
 _SEQ_LIMIT = 1 << 63
@@ -58,6 +62,29 @@ def _fields_of(cls: type[Message]) -> tuple[tuple[tuple[str, Callable[[object], 
     return tuple((f.name, _CHECKS[hints[f.name]]) for f in fields), required
 
 
+class _NoTags(Mapping[int, Any]):
+    """Has an answer to every CBOR tag: no.
+
+    We send none, and nearly every one that cbor2 knows is a weapon: numbers of millions of digits, structures
+    that hold themselves or a trillion copies of a part, regular expressions, whole e-mails.
+    """
+
+    def __getitem__(self, tag: int) -> Callable[..., NoReturn]:
+        return self._refuse
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # an empty one would not be asked
+
+    @staticmethod
+    def _refuse(*_: object) -> NoReturn:
+        raise ValueError("a CBOR tag, which this protocol does not use")
+
+
+_NO_TAGS = _NoTags()
+
 _FIELDS = {tag: _fields_of(cls) for tag, cls in BY_TAG.items()}
 
 
@@ -69,12 +96,21 @@ def encode(message: Message) -> bytes:
     """
     names = _FIELDS[message.TAG][0]
     try:
-        body: bytes = cbor2.dumps([message.TAG, *(getattr(message, name) for name, _ in names)])
+        body: bytes = cbor2.dumps([message.TAG, *(_sendable(getattr(message, name)) for name, _ in names)])
     except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
         raise LocalProtocolError(f"can't send {type(message).__name__}: {error}") from error
     if len(body) > MAX_FRAME:
         raise LocalProtocolError(f"{type(message).__name__} of {len(body)} bytes is over {MAX_FRAME}")
     return _LENGTH.pack(len(body)) + body
+
+
+def _sendable(value: object) -> object:
+    """A field as CBOR takes it: text that is not UTF-8 escaped (a path in an error message), and not too long."""
+    if type(value) is not str:
+        return value
+    if len(value) > MAX_TEXT:
+        value = value[: MAX_TEXT - 1] + "…"
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def decode_body(body: bytes) -> Message:
@@ -84,10 +120,15 @@ def decode_body(body: bytes) -> Message:
         RemoteProtocolError: it is not CBOR within our limits, or a field is missing or of a wrong type.
     """
     try:
-        value = cbor2.loads(body, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
-    except (
-        Exception
-    ) as error:  # cbor2 documents CBORDecodeError, but hostile tags reach re, decimal and others
+        value = cbor2.loads(
+            body,
+            semantic_decoders=_NO_TAGS,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,  # numbers as keys can be chosen so that all have the same hash
+        )
+    except Exception as error:  # cbor2 documents CBORDecodeError; a hostile frame must not find another one
         raise RemoteProtocolError(f"frame is not valid CBOR: {error}") from error
     if type(value) is not list or not value or not _is_int(value[0]):
         raise RemoteProtocolError("frame is not an array that begins with a tag")
