@@ -148,9 +148,14 @@ class Session:
 
     def _on_child_failed(self, event: ev.ChildFailed, now: float) -> None:
         self.state = next_session_state(self.state, SessionMove.FAILED)
+        for attachment in list(self.attachments.values()):
+            self._send_away(attachment, "failed")
+        self._sync_at = None
         self._finish()
 
     def _on_pty_output(self, event: ev.PtyOutput, now: float) -> None:
+        if self.state is SessionState.ENDED:
+            raise LocalProtocolError("output after the end: clients were told that there is no more")
         data = event.data
         start = self.seq
         self.seq = start + len(data)
@@ -201,22 +206,28 @@ class Session:
     # --- attaching and leaving --------------------------------------------------------------------------
 
     def _on_client_joined(self, event: ev.ClientJoined, now: float) -> None:
+        if self._finished:
+            raise RefusedError("the session has just ended: attach again")
         if event.client in self.attachments:
             raise LocalProtocolError(f"client {event.client} is attached already")
         if event.from_seq is not None and not 0 <= event.from_seq <= self.seq:
             raise RemoteProtocolError(f"asked for output from {event.from_seq}, of {self.seq}")
         for older in [a for a in self.attachments.values() if a.client_id == event.client_id]:
             # The same client over a new connection: the old one is half open, and would get everything twice.
-            self._dismiss(older, "replaced")
+            # It does not count as one that left: the size, the disk and the end of all are not its business.
+            self._send_away(older, "replaced")
         attachment = Attachment(event.client, event.client_id, event.size, event.read_only, now)
         self.attachments[event.client] = attachment
+        self.input.joined(event.client_id)
         size_before = self.size
         self._fit_size()
-        if event.from_seq is None and event.size is not None and self.size == size_before:
+        fresh_screen = event.from_seq is None and event.size is not None
+        if fresh_screen and self.size == size_before and self.state is not SessionState.ENDED:
             self._do(do.NudgeForeground())
         if event.from_seq is None and event.replay_bytes:
             # `Attached` says where the replay begins, so it waits for what the log finds.
             attachment.seq = -1
+            attachment.reading = True
             self._do(do.FindReplayStart(event.client, event.replay_bytes, REPLAY_PIECE))
         else:
             attachment.seq = self.seq if event.from_seq is None else event.from_seq
@@ -237,19 +248,21 @@ class Session:
 
     def _on_client_left(self, event: ev.ClientLeft, now: float) -> None:
         if (attachment := self.attachments.get(event.client)) is not None:
-            self._leave(attachment)
+            self._forget(attachment)
+            self._settle()
 
     def _on_client_dismissed(self, event: ev.ClientDismissed, now: float) -> None:
         if (attachment := self.attachments.get(event.client)) is not None:
-            self._dismiss(attachment, event.reason)
+            self._send_away(attachment, event.reason)
+            self._settle()
 
-    def _dismiss(self, attachment: Attachment, reason: str) -> None:
+    def _send_away(self, attachment: Attachment, reason: str) -> None:
         self._send(attachment, Detached(reason))
         self._do(do.CloseClient(attachment.client))
-        self._leave(attachment)
-
-    def _leave(self, attachment: Attachment) -> None:
         self._forget(attachment)
+
+    def _settle(self) -> None:
+        """Do what it takes that somebody left."""
         self._fit_size()
         if not self.attachments and self.state is SessionState.RUNNING and self._sync_at is not None:
             # Nobody watches any more: what was seen must be safe now, not in half a minute.
@@ -261,30 +274,39 @@ class Session:
     def _forget(self, attachment: Attachment) -> None:
         attachment.move(AttachmentMove.LEFT)
         del self.attachments[attachment.client]
+        self.input.left(attachment.client_id)
 
     # --- output to those who are not live ---------------------------------------------------------------
 
     def _feed(self, attachment: Attachment) -> None:
         """Give the next piece from the log, or declare the attachment caught up."""
         if attachment.seq < self.seq:
+            attachment.reading = True
             self._do(do.ReadLog(attachment.client, attachment.seq, REPLAY_PIECE))
             return
         attachment.move(AttachmentMove.CAUGHT_UP)
         self._send(attachment, Live(attachment.seq))
         if self.ended is not None:
             self._say_farewell(attachment)
+            self._do(do.Changed())
             self._finish_if_alone()
 
     def _on_log_read(self, event: ev.LogRead, now: float) -> None:
         attachment = self.attachments.get(event.client)
         if attachment is None:
             return
+        begin, end = event.seq, event.seq + len(event.data)
+        if not (attachment.reading and attachment.seq <= begin and end <= self.seq):
+            raise LocalProtocolError(f"the log's output from {begin} to {end} was not asked for")
+        attachment.reading = False
         if attachment.seq < 0:  # the answer to FindReplayStart
-            attachment.seq = event.seq
+            attachment.seq = begin
             self._welcome(attachment)
-        elif event.seq > attachment.seq:
-            self._send(attachment, Gap(attachment.seq, event.seq))
-        attachment.seq = event.seq + len(event.data)
+        elif begin == end == attachment.seq:
+            begin = end = self.seq  # the log lost what it was given; to ask again would go on for ever
+        if begin > attachment.seq:
+            self._send(attachment, Gap(attachment.seq, begin))
+        attachment.seq = end
         if event.data:
             attachment.outbox.add(len(event.data), now)
             self._send(attachment, Output(event.seq, event.data))
@@ -297,7 +319,8 @@ class Session:
         if attachment is None:
             return
         attachment.outbox.left(event.queued, now)
-        if attachment.catching_up and attachment.seq >= 0:
+        # While the log is asked, what goes out is older than its answer, which will be followed by news of room.
+        if attachment.catching_up and not attachment.reading:
             if event.queued == 0:
                 self._feed(attachment)
             else:
@@ -319,7 +342,10 @@ class Session:
             if attachment is not lead or now >= attachment.outbox.stalls_at:
                 attachment.move(AttachmentMove.FELL_BEHIND)
                 self._do(do.WatchRoom(attachment.client))
-        hold = lead is not None and self.state is SessionState.RUNNING and self._holds(lead, now)
+        if self.state is not SessionState.RUNNING:
+            self._paused = False  # there is no PTY
+            return
+        hold = lead is not None and self._holds(lead, now)
         if hold != self._paused:
             self._paused = hold
             self._do(do.PausePty() if hold else do.ResumePty())
@@ -341,11 +367,12 @@ class Session:
             raise RemoteProtocolError("this attachment is read-only")
         if self.state is not SessionState.RUNNING:
             return  # `Ended` is on its way to this client; nothing is acknowledged
+        fresh = self.input.accept(attachment.client_id, event.seq, event.data)
         attachment.typed_at = now
-        if fresh := self.input.accept(attachment.client_id, event.seq, event.data):
+        if fresh:
             self._do(do.WritePty(fresh))
-        else:  # a resend of what we have: the acknowledgement was lost
-            self._send(attachment, InputAck(self.input.taken(attachment.client_id)))
+        else:  # a resend of what we have: the acknowledgement was lost, or is still to come
+            self._send(attachment, InputAck(self.input.written(attachment.client_id)))
 
     def _on_injected(self, event: ev.Injected, now: float) -> None:
         if self.state is not SessionState.RUNNING:
@@ -367,6 +394,8 @@ class Session:
             self._fit_size()
 
     def _on_resize_requested(self, event: ev.ResizeRequested, now: float) -> None:
+        if self.state is SessionState.ENDED:
+            raise RefusedError("nothing runs in this session: its size is that of its last moment")
         self._set_size(event.size)
 
     def _fit_size(self) -> None:
@@ -376,7 +405,7 @@ class Session:
             self._set_size(Size(rows=min(s.rows for s in sizes), cols=min(s.cols for s in sizes)))
 
     def _set_size(self, size: Size) -> None:
-        if size != self.size:
+        if size != self.size and self.state is not SessionState.ENDED:
             self.size = size
             self._do(do.ResizePty(size), do.LogResize(size), do.Changed())
 
@@ -385,6 +414,8 @@ class Session:
     def _on_kill_requested(self, event: ev.KillRequested, now: float) -> None:
         if self.state is not SessionState.RUNNING:
             raise RefusedError("nothing runs in this session")
+        if self._killed and not event.force:
+            return  # it is under way: whoever asks again and again must not keep it at the first step
         self._killed = True
         self._kill_plan = [step for step in KILL_STEPS if not event.force or step[0] == signal.SIGKILL]
         self._next_kill_step(now)
@@ -406,11 +437,13 @@ class Session:
             self._next_kill_step(now)
         if self._farewell_at is not None and now >= self._farewell_at:
             self._farewell_at = now + FAREWELL  # for those who still take their last bytes
-            for attachment in list(self.attachments.values()):
-                if now >= attachment.outbox.stalls_at:
-                    self._do(do.CloseClient(attachment.client))
-                    self._forget(attachment)
-            self._finish_if_alone()
+            stalled = [a for a in self.attachments.values() if now >= a.outbox.stalls_at]
+            for attachment in stalled:
+                self._do(do.CloseClient(attachment.client))
+                self._forget(attachment)
+            if stalled:
+                self._do(do.Changed())
+                self._finish_if_alone()
 
     # --- plumbing ---------------------------------------------------------------------------------------
 

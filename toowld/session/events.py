@@ -132,7 +132,7 @@ class Injected(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResizeRequested(Event):
-    """Somebody sets the size by hand. Holds until a client attaches or resizes."""
+    """Somebody sets the size by hand. Holds until a client attaches, resizes or leaves."""
 
     size: Size
 

@@ -111,7 +111,7 @@ class Record:
                 "end_reason": "lost",
                 "error": f"unknown state {known.get('state')!r}",
             }
-        if known.get("argv") is not None:
+        if isinstance(known.get("argv"), list):
             known["argv"] = tuple(known["argv"])
         record = cls(**known)
         _check_types(record)
