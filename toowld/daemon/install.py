@@ -35,6 +35,8 @@ NotifyAccess=main
 # The switch: sessions made under this daemon outlive it. Without it they end when it ends.
 Environment=TOOWLD_PERSISTENT_SESSIONS=1
 {user}ExecStart={exec_start}
+# The journal's name for it, whatever starts it.
+SyslogIdentifier=toowld
 # Read the configuration again (`systemctl reload`).
 ExecReload=kill -HUP $MAINPID
 

@@ -106,9 +106,13 @@ class Counter:
         self.id = deployment.toowl("new", "-d", "--cwd", "/", "--", "bash", "-c", COUNTER).split()[0]
         attach = deployment.box.command("toowl", "attach", self.id, user=deployment.user)
         self.terminal = Terminal(attach, {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}, Path("/"))
-        self.terminal.expect("n99\r\n")
-        self.before = deployment.row(self.id)
-        assert self.before["clients"] == 1, self.before
+        try:
+            self.terminal.expect("n99\r\n")
+            self.before = deployment.row(self.id)
+            assert self.before["clients"] == 1, self.before
+        except BaseException:
+            self.close()
+            raise
 
     def cgroup(self) -> str:
         """Where systemd has the custodian."""
