@@ -15,13 +15,14 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.harness import wait_for
+from tests.harness import REPOSITORY, wait_for
 
 #: Long enough for any module of tests, short enough that a forgotten box is gone soon.
 LIFETIME = 900
@@ -51,6 +52,12 @@ def _mounts(kind: str) -> list[tuple[Path, list[str]]]:
 
 def _cgroup2() -> Path | None:
     return next((where for where, _options in _mounts("cgroup2")), None)
+
+
+def _shown() -> list[str]:
+    """What the box needs of the machine's /tmp, where it has an empty one: a checkout may stand there."""
+    needed = {str(REPOSITORY), sys.prefix, sys.base_prefix}
+    return sorted(folder for folder in needed if folder.startswith("/tmp/"))
 
 
 class Box:
@@ -94,6 +101,7 @@ class Box:
                     *("setpriv", "--pdeathsig", "KILL", "timeout", "--signal=KILL", str(LIFETIME)),
                     *("setpriv", "--pdeathsig", "KILL", "unshare", "--kill-child=KILL", "--fork"),
                     *("--mount", "--pid", "--cgroup", "--uts", "--ipc", "sh", str(_INIT), str(self._folder)),
+                    *_shown(),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -217,8 +225,9 @@ class Box:
         """Let the box's users get at a path of this machine that is below somebody's private home."""
         for folder in [path, *path.parents]:
             inside = self.path(folder)
-            if inside.is_dir():
-                inside.chmod(inside.stat().st_mode | 0o011)
+            mode = inside.stat().st_mode if inside.is_dir() else 0o011
+            if mode & 0o011 != 0o011:  # what is open already may be a folder that the box can't change
+                inside.chmod(mode | 0o011)
 
     def add_user(self, name: str) -> int:
         """Make a user with a home; returns the uid."""
@@ -238,7 +247,7 @@ class Box:
     def uid(self, name: str) -> int:
         return self.path(f"/home/{name}").stat().st_uid
 
-    def journal(self, lines: int = 60) -> str:
+    def journal(self, lines: int = 30) -> str:
         """The end of the box's journal, for the message of a failure."""
         return subprocess.run(
             self.command("journalctl", "--no-pager", "-n", str(lines)),

@@ -1,9 +1,11 @@
 #!/bin/sh
 # First process of the new namespaces: builds a root that can be thrown away, and becomes systemd in it.
-#   init.sh FOLDER       then one line on stdin: go
+#   init.sh FOLDER [SHOWN…]     then one line on stdin: go
 # FOLDER becomes the mount point of a tmpfs that only these namespaces see, so it ends with them.
+# SHOWN: folders of the machine below /tmp that the box sees too, and can't change.
 set -eu
 box=$1
+shift
 # Our parent leaves the box's cgroup first: systemd can't hand controllers down from a cgroup with processes.
 read -r _go
 mount --make-rprivate /
@@ -18,6 +20,12 @@ mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+for shown in "$@"; do
+    mkdir -p "$root$shown"
+    mount --bind "$shown" "$root$shown"
+    # Before systemd-tmpfiles empties the box's /tmp: these are the machine's own files.
+    mount -o remount,bind,ro "$root$shown"
+done
 
 # Boot what logins and units need, and nothing else that this machine may have installed.
 units=$root/run/systemd/system
