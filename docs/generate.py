@@ -10,7 +10,6 @@ same parsers give the same bytes.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator

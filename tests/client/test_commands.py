@@ -232,7 +232,7 @@ def test_attach_without_a_daemon(sandbox: Sandbox, name: str) -> None:
     ) as keeper:
         status, text = at_terminal(sandbox, "attach", name)
     assert status == 4
-    assert "no daemon is running" in text and "refused by the script" in text
+    assert "no daemon answers" in text and "refused by the script" in text
     assert [method for method, _ in keeper.asked] == ["attach"]
 
 

@@ -101,7 +101,7 @@ def test_with_the_daemon_down(sandbox: Sandbox) -> None:
     terminal.expect("after")
     terminal.send("\x1cd")
     assert terminal.wait() == 0
-    assert "no daemon is running" in terminal.text
+    assert "no daemon answers" in terminal.text
     sandbox.up()
     assert listed(sandbox) == {"work": "P detached"}
     assert "\nafter\n" in capture(sandbox, "work")

@@ -92,5 +92,5 @@ def _custodian_of(session: str, daemon_error: DaemonUnreachable) -> tuple[Client
     except ToowlError:
         raise daemon_error from None
     _attaching.refuse_own(session_id, _attaching.label(record))
-    note("no daemon is running; attaching directly to the keeper of the session")
+    note("no daemon answers: attaching directly to the keeper of the session")
     return client, session_id
