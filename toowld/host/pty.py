@@ -21,11 +21,8 @@ from toowld.wire import Size
 
 _WINSIZE = struct.Struct("HHHH")
 
-#: Signals whose disposition a custodian changes; the child gets the defaults.
-_DEFAULT_SIGNALS = (
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD,
-    signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
-)  # fmt: skip
+#: The child gets the defaults of them all: whatever we ignore, or were started to ignore (nohup), a shell does not.
+_DEFAULT_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class Pty:
@@ -81,6 +78,8 @@ class Pty:
             os.close(keep_fd)
             if isinstance(error, OSError):
                 raise SpawnFailed(f"can't start {argv[0]}: {error.strerror}") from error
+            if isinstance(error, ValueError):  # a NUL byte, which no program can be given
+                raise SpawnFailed(f"can't start {argv[0]!r} in {cwd!r}: {error}") from error
             raise
         os.set_blocking(fd, False)
         return cls(fd, keep_fd, pid, pidfd)
@@ -121,6 +120,7 @@ class Pty:
 
 def _spawn_on(tty: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], argv0: str | None) -> int:
     program = find_program(argv[0], cwd, env)
+    _keep_descriptors()
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, tty, os.O_RDWR, 0),
         (os.POSIX_SPAWN_DUP2, 0, 1),
@@ -146,6 +146,15 @@ def _spawn_on(tty: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], a
     finally:
         os.fchdir(before)
         os.close(before)
+
+
+def _keep_descriptors() -> None:
+    """Let a child inherit nothing but its terminal: all that we open is close-on-exec, but whoever started this
+    process may have left it something."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            if (fd := int(name)) > 2 and os.get_inheritable(fd):
+                os.set_inheritable(fd, False)
 
 
 def find_program(name: str, cwd: str, env: Mapping[str, str]) -> str:

@@ -24,6 +24,9 @@ READ_SIZE = 64 << 10
 #: Descriptors that may come with one read (SCM_MAX_FD is 253; we ever pass one).
 _FDS_AT_ONCE = 4
 
+#: Descriptors that may wait for the rest of their frames: a peer must not use up all that this process may open.
+_FDS_WAITING = 16
+
 _UCRED = struct.Struct("3i")
 
 #: Connections that may wait to be accepted. A burst of clients after a restart is served from here.
@@ -51,6 +54,8 @@ def listen(path: str) -> socket.socket:
         os.rename(temporary, path)
     except OSError:
         sock.close()
+        with contextlib.suppress(OSError):  # not even bound
+            os.unlink(temporary)
         raise
     return sock
 
@@ -107,12 +112,15 @@ class FrameSocket:
         self.on_sent = on_sent
         self._decoder = FrameDecoder()
         self._decoder.feed(unread)
-        self._fds: list[int] = []  # received, not yet given to a message
+        self._received = len(unread)  # bytes in all, to tell where in the stream we are
+        # Descriptors that came, each read's with where that read ended.
+        self._fds: deque[tuple[int, list[int]]] = deque()
         self._out: deque[tuple[bytes | memoryview, Sequence[int]]] = deque()
         self.queued = 0
         self._writing = False
         self._open = True
         self._closing = False
+        self._deaf = False  # the peer takes nothing any more; what it said before is still to be read
         self._paused = False
         loop.add_reader(self._fd, self._on_readable)
 
@@ -149,11 +157,12 @@ class FrameSocket:
         except OSError as error:
             self._fail(error.strerror or str(error))
             return
+        self._received += len(data)
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")
                 fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-                self._fds.extend(fds)
+                self._fds.append((self._received, fds.tolist()))
         if not data:
             self._fail("closed")
             return
@@ -161,6 +170,8 @@ class FrameSocket:
             return  # only its last bytes still matter
         self._decoder.feed(data)
         self._deliver()
+        if sum(len(fds) for _, fds in self._fds) > _FDS_WAITING:
+            self._fail("too many descriptors")
 
     def _deliver(self) -> None:
         try:
@@ -168,16 +179,27 @@ class FrameSocket:
                 message = self._decoder.next_message()
                 if message is None:
                     break
-                fds, self._fds = self._fds, []
-                self.on_message(message, fds)
+                self.on_message(message, self._fds_of_last())
         except RemoteProtocolError as error:
             self._fail(str(error))
+
+    def _fds_of_last(self) -> list[int]:
+        """The descriptors of the frame that was just decoded.
+
+        A read that brings descriptors may begin with bytes sent before them, but the kernel ends it with the
+        bytes that they were sent with (unix_stream_read_generic). So they belong to the frame which that end is in.
+        """
+        end = self._received - self._decoder.pending
+        fds: list[int] = []
+        while self._fds and self._fds[0][0] <= end:
+            fds += self._fds.popleft()[1]
+        return fds
 
     # --- sending ----------------------------------------------------------------------------------------
 
     def send(self, frame: bytes, fds: Sequence[int] = ()) -> None:
         """Send a frame, or queue what the kernel does not take now. ``fds`` are sent too and then closed here."""
-        if not self._open:
+        if not self._open or self._deaf:
             _close_all(fds)
             return
         self._out.append((frame, fds))
@@ -211,14 +233,22 @@ class FrameSocket:
                 sent += self._send_some()
         except (BlockingIOError, InterruptedError):
             self._start_writing()
-        except OSError as error:
-            self._fail(error.strerror or str(error))
+        except OSError:
+            self._turn_deaf()
             return False
         if sent and self.on_sent is not None:
             self.on_sent(self.queued)
         if not self._out and self._closing:
             self._fail("sent")
         return not self._out
+
+    def _turn_deaf(self) -> None:
+        """The peer is gone. It may have said something before, which is read first; then comes its end of file."""
+        self._deaf = True
+        self._drop_queue()
+        self._loop.remove_writer(self._fd)
+        if self._closing:
+            self._fail("gone")
 
     def _send_some(self) -> int:
         head, fds = self._out[0]
@@ -266,11 +296,16 @@ class FrameSocket:
         self._open = False
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
-        _close_all(self._fds)
-        self._fds = []
+        for _, fds in self._fds:
+            _close_all(fds)
+        self._fds.clear()
+        self._drop_queue()
+
+    def _drop_queue(self) -> None:
         for _, fds in self._out:
             _close_all(fds)
         self._out.clear()
+        self.queued = 0
 
 
 def _close_all(fds: Sequence[int]) -> None:
