@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toowld.daemon import process
 from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
-from toowld.daemon.registry import Registry
-from toowld.daemon.store import Skipped, Store, StoreError
+from toowld.daemon.registry import Entry, Registry
+from toowld.daemon.store import Skipped, Store
 from toowld.errors import ToowlError
-from toowld.host.sockets import is_socket_of_ours
+from toowld.host.sockets import is_socket_of_ours, peer_uid_pid
 from toowld.session import Record, State
 
 _log = logging.getLogger(__name__)
@@ -46,12 +47,11 @@ class Adoption:
     async def run(self) -> None:
         """The scan at the start. Takes no longer than the timeout for one custodian, however many there are."""
         records, skipped = self._store.load_all()
-        self.skipped = skipped
+        for item in skipped:
+            self._skip(Path(item.path), item.reason)
         for record in records:
             self._registry.add(record)
         await self.scan()
-        for item in self.skipped:
-            _log.warning("skipped %s: %s", item.path, item.reason)
         self._settle()
 
     async def scan(self) -> None:
@@ -69,8 +69,9 @@ class Adoption:
 
     def _skip(self, path: Path, reason: str) -> None:
         item = Skipped(str(path), reason)
-        if item not in self.skipped:
-            self.skipped.append(item)
+        if item not in self.skipped:  # said once, not at every tick
+            self.skipped = [*(other for other in self.skipped if other.path != item.path), item]
+            _log.warning("skipped %s: %s", path, reason)
 
     async def _adopt(self, session_id: str, path: Path) -> None:
         try:
@@ -83,6 +84,7 @@ class Adoption:
                 self._skip(path, f"unreachable: {error.strerror}")
                 self._mark_unreachable(session_id)
             return
+        listener = peer_uid_pid(sock)[1]
         keeper = CustodianKeeper(
             sock,
             session_id,
@@ -98,7 +100,7 @@ class Adoption:
             # It is tried again at every tick; a process that is only stopped will answer then.
             keeper.close()
             self._skip(path, f"unreachable: {error or 'it does not answer'}")
-            self._mark_unreachable(session_id)
+            self._mark_unreachable(session_id, listener)
             return
         finally:
             self._trying.discard(session_id)
@@ -107,17 +109,29 @@ class Adoption:
     def _take_in(
         self, session_id: str, keeper: CustodianKeeper, build: str, pid: object, info: Mapping[str, Any]
     ) -> None:
-        entry = self._registry.get(session_id)
+        path = self._folder / f"{session_id}.sock"
         try:
-            if entry is None:
-                entry = self._registry.create(Record.from_packed(dict(info["record"])))
-                _log.info("session %s registered: its record was missing", session_id)
+            entry = self._registry.get(session_id)
+            if entry is None or not entry.known:
+                entry = self._register(session_id, info)
             self._lifecycle.adopt(entry, keeper, build, pid, info)
-        except (ToowlError, KeyError, TypeError) as error:
+        except (ToowlError, KeyError, TypeError, ValueError) as error:
             keeper.close()
-            self._skip(self._folder / f"{session_id}.sock", f"can't be adopted: {error}")
+            self._skip(path, f"can't be adopted: {error}")
             return
+        self.skipped = [item for item in self.skipped if item.path != str(path)]
         _log.info("session %s reconnected to its custodian, pid %s", session_id, pid)
+
+    def _register(self, session_id: str, info: Mapping[str, Any]) -> Entry:
+        """Rebuild the record of a session from what its custodian knows."""
+        record = Record.from_packed(dict(info["record"]))
+        if record.id != session_id:
+            raise ValueError(f"it says that it keeps session {record.id}")
+        name, notices = self._registry.free_name(record.name)
+        for notice in notices:
+            _log.warning("session %s: %s", session_id, notice)
+        _log.info("session %s registered: its record was missing", session_id)
+        return self._registry.rebuild(record.changed(name=name))
 
     def _on_news(self, session_id: str, keeper: CustodianKeeper, info: Mapping[str, Any]) -> None:
         if (entry := self._registry.get(session_id)) is not None:
@@ -127,23 +141,35 @@ class Adoption:
         if (entry := self._registry.get(session_id)) is not None:
             self._lifecycle.on_lost(entry, keeper)
 
-    def _mark_unreachable(self, session_id: str) -> None:
+    def _mark_unreachable(self, session_id: str, listener: int | None = None) -> None:
         entry = self._registry.get(session_id)
-        if entry is not None and entry.record.state is not State.ENDED:
-            try:
-                self._registry.change(entry, durable=False, state=State.UNREACHABLE)
-            except StoreError as error:
-                _log.warning("%s", error)
-        elif entry is None:
+        if entry is None:
             # All that is known of it is that somebody listens there, or is about to.
-            self._registry.add(Record(id=session_id, persistent=True, state=State.UNREACHABLE))
+            entry = self._registry.add(Record(id=session_id, persistent=True), known=False)
+        if entry.record.state is State.ENDED or entry.lock.locked():
+            return
+        facts: dict[str, Any] = {"state": State.UNREACHABLE}
+        if listener is not None and not self._lifecycle.is_custodian_alive(entry.record):
+            # So that `kill --force` knows whom.
+            facts |= {
+                "custodian_pid": listener,
+                "custodian_started": process.started_at(listener),
+                "boot": process.boot_id(),
+            }
+        if any(getattr(entry.record, name) != value for name, value in facts.items()):
+            self._registry.observe(entry, **facts)
 
     def _settle(self) -> None:
         """Records that say "running" and have no custodian: ended, or out of reach for now."""
         for entry in self._registry:
             record = entry.record
+            if entry.lock.locked():
+                continue  # it is just being started or ended, by somebody who will see to it
             if record.state is State.ENDED:
                 entry.gone.set()
+            elif not entry.known:
+                if not self._has_socket(record.id):
+                    self._registry.drop(entry)
             elif entry.keeper is None and record.state is not State.AWAITING:
                 if record.persistent and self._lifecycle.is_custodian_alive(record):
                     self._mark_unreachable(record.id)

@@ -97,7 +97,11 @@ class Broker:
             "features": list(FEATURES),
             "persistent": self._gate,
         }
-        self._connections.add(Connection(sock, self, Hello(about=about)))
+        Connection(sock, self, Hello(about=about))
+
+    def remember(self, connection: Connection) -> None:
+        """The connection is ours."""
+        self._connections.add(connection)
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed, or somebody else's now."""
@@ -135,12 +139,10 @@ class Broker:
         if keeper is None or keeper.hangs:  # asked already; its answer makes it reachable again
             return
         try:
-            async with asyncio.timeout(REFRESH_TIMEOUT):
-                info = await keeper.request("info")
-        except (TimeoutError, ToowlError):
+            info = await keeper.request("info", timeout=REFRESH_TIMEOUT)
+        except ToowlError:
             return
-        if entry.keeper is keeper:
-            entry.live = info
+        self._lifecycle.on_news(entry, keeper, info)
 
     async def _info(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
@@ -162,8 +164,7 @@ class Broker:
         entry = self._registry.find(params.text("session"))
         name, notices = self._registry.free_name(params.text("name"), entry)
         self._registry.change(entry, name=name)
-        if entry.keeper is not None:
-            await entry.keeper.request("set_name", {"name": name})
+        self._lifecycle.tell_name(entry)
         return entry.info() | {"notices": notices}
 
     def _passed_on(self, method: str) -> _Handler:
@@ -219,6 +220,7 @@ class Broker:
                 f"session {entry.record.label} is still being started or ended: try again in a moment"
             ) from None
         try:
+            self._registry.check(entry)
             keeper: Keeper | None = None
             if entry.record.state is State.ENDED:
                 if params.flag("respawn", True):
@@ -285,11 +287,13 @@ class Connection:
         self._broker = broker
         self._tasks: set[asyncio.Task[None]] = set()
         self._greeted = False
+        self._attaching = False
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._patience = self._loop.call_later(HELLO_TIMEOUT, self.close)
         self._socket = self._wrap(sock, b"")
-        self._socket.send(encode(hello))
-        self._loop.call_later(HELLO_TIMEOUT, self._close_unless_greeted)
+        broker.remember(self)
+        self._socket.send(encode(hello))  # where the client is gone already, that closes and forgets this
 
     def _wrap(self, sock: socket.socket, unread: bytes) -> FrameSocket:
         return FrameSocket(
@@ -300,10 +304,6 @@ class Connection:
             unread=unread,
         )
 
-    def _close_unless_greeted(self) -> None:
-        if not self._greeted:
-            self.close()
-
     def _on_message(self, message: Message, fds: list[int]) -> None:
         for fd in fds:  # nobody asked for any
             os.close(fd)
@@ -311,17 +311,18 @@ class Connection:
             case Hello():
                 negotiate(message)
                 self._greeted = True
+                self._patience.cancel()
             case Request() if self._greeted:
                 self._begin(message)
             case Request():
                 raise RemoteProtocolError("a client says Hello first")
 
     def _begin(self, request: Request) -> None:
-        work = self._attach(request) if request.method == "attach" else self._answer(request)
-        if request.method == "attach" or len(self._tasks) >= MAX_UNDER_WAY:
+        self._attaching = request.method == "attach"
+        task = self._loop.create_task(self._attach(request) if self._attaching else self._answer(request))
+        if self._attaching or len(self._tasks) + 1 >= MAX_UNDER_WAY:
             # What follows an attach is for the session. Where it fails, we go on reading.
             self._socket.pause()
-        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
 
@@ -330,7 +331,7 @@ class Connection:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a request failed unexpectedly", exc_info=error)
             self.close()
-        elif not self._closed:
+        elif not self._closed and not self._attaching:
             self._socket.resume()
 
     async def _answer(self, request: Request) -> None:
@@ -340,9 +341,12 @@ class Connection:
             self._send(Failure(request.id, error.code, str(error)))
 
     async def _attach(self, request: Request) -> None:
+        if earlier := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(earlier)  # their answers come first: afterwards this is no place for them
         try:
             await self._broker.attach(self, request)
         except ToowlError as error:
+            self._attaching = False
             self._send(Failure(request.id, error.code, str(error)))
 
     def _send(self, message: Message) -> None:
@@ -367,15 +371,18 @@ class Connection:
     def take_back(self, sock: socket.socket, unread: bytes) -> None:
         """The client could not be given away after all."""
         self._closed = False
+        self._broker.remember(self)
         self._socket = self._wrap(sock, unread)
         self._socket.pause()
 
     def _on_close(self, reason: str) -> None:
         self._closed = True  # what it asked for goes on: a kill must not depend on who waits for it
+        self._patience.cancel()
         self._broker.forget(self)
 
     def close(self) -> None:
         """Hang up."""
         self._closed = True
+        self._patience.cancel()
         self._socket.close()
         self._broker.forget(self)

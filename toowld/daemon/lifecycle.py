@@ -22,10 +22,16 @@ from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.store import Store, StoreError
 from toowld.daemon.systemd import Scopes
 from toowld.daemon.zygote import Zygote
-from toowld.errors import CustodianError, CustodianUnreachable, RefusedError, SpawnFailed, ToowlError
+from toowld.errors import (
+    CustodianError,
+    CustodianLost,
+    CustodianUnreachable,
+    RefusedError,
+    SpawnFailed,
+    ToowlError,
+)
 from toowld.host import control
 from toowld.host.params import Params
-from toowld.host.pty import session_members
 from toowld.host.spec import Spec, open_host, start_child
 from toowld.log import LogReader
 from toowld.paths import Paths
@@ -39,6 +45,9 @@ START_TIMEOUT = 5.0
 
 #: How long `kill` waits: all its signals, and a second for the news to come back (seconds).
 KILL_TIMEOUT = sum(wait for _, wait in KILL_STEPS) + 1.0
+
+#: A killed process is gone within this time, unless it waits in the kernel (seconds).
+END_TIMEOUT = 5.0
 
 #: Never passed on to a child: meant for the daemon, for the terminal that the caller sits at, or wrong inside.
 _NOT_INHERITED = ("NOTIFY_SOCKET", "TOOWL_SESSION", "TOOWL_NAME", "LINES", "COLUMNS")
@@ -104,11 +113,21 @@ class Lifecycle:
         async with entry.lock:
             try:
                 await self._start(entry, kind="start", banner=b"")
-            except BaseException:
-                self._registry.forget(entry)
+            except BaseException as error:
+                self._undo(entry, error)
                 raise
         _log.info("session %s registered: %s", record.id, "persistent" if persistent else "standard")
         return entry, notices + more
+
+    def _undo(self, entry: Entry, error: BaseException) -> None:
+        """Leave nothing of a session that could not be started."""
+        try:
+            self._registry.forget(entry)
+        except StoreError as left:  # then it is shown for what it is, and can be removed later
+            _log.error("%s", left)
+            self._registry.observe(
+                entry, state=State.ENDED, end_reason="failed", error=str(error), ended_at=time.time()
+            )
 
     def _persistence(self, wanted: bool | None) -> tuple[bool, list[str]]:
         if wanted and not self._gate:
@@ -121,14 +140,11 @@ class Lifecycle:
         """Start a fresh child below the scrollback of a session that has ended. The entry's lock is held.
 
         Raises:
-            SpawnFailed: it can't be; the session stays ended.
+            SpawnFailed: it can't be; the session has ended (failed).
         """
         record = entry.record
         kept, notices = self._persistence(record.persistent if persistent is None else persistent)
         reason = "exited" if record.end_reason == "exited" else "lost"
-        ended = {
-            name: getattr(record, name) for name in ("end_reason", "exit_code", "exit_signal", "ended_at")
-        }
         self._registry.change(
             entry,
             state=State.STARTING,
@@ -145,7 +161,15 @@ class Lifecycle:
         try:
             await self._start(entry, kind="respawn", banner=_BANNERS[reason])
         except ToowlError as error:
-            self._registry.change(entry, state=State.ENDED, **(ended | {"error": str(error)}))
+            # How the child before ended is in the log.
+            self._registry.observe(
+                entry,
+                durable=True,
+                state=State.ENDED,
+                end_reason="failed",
+                error=str(error),
+                ended_at=time.time(),
+            )
             raise
         return notices
 
@@ -161,8 +185,9 @@ class Lifecycle:
             entry.gone.set()
             raise
         pid = int(info["pid"])
-        self._registry.change(
+        self._registry.observe(
             entry,
+            durable=True,
             state=State.RUNNING,
             pid=pid,
             pid_started=process.started_at(pid),
@@ -170,7 +195,10 @@ class Lifecycle:
             last_active_at=time.time(),
         )
         # A very short life may have ended before its beginning was stored.
-        self.on_news(entry, entry.keeper, entry.live if entry.live.get("state") == "ended" else info)
+        keeper = entry.keeper
+        self.on_news(entry, keeper, entry.live if entry.live.get("state") == "ended" else info)
+        if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
+            self.on_lost(entry, keeper)  # it died meanwhile
 
     def _spec(self, record: Record, kind: str, banner: bytes) -> Spec:
         env = dict(record.env)
@@ -209,13 +237,20 @@ class Lifecycle:
                 record.id, pid, description=f"toowl session {record.label}"
             )
             params = spec.to_params() | {"socket": str(self._paths.custodian_socket(record.id))}
-            started = process.started_at(pid)
-            self._registry.change(entry, custodian_pid=pid, custodian_started=started, durable=False)
+            self._registry.observe(
+                entry,
+                custodian_pid=pid,
+                custodian_started=process.started_at(pid),
+                boot=process.boot_id(),
+            )
             entry.keeper = keeper
             info = await keeper.link.request("start", params, timeout=START_TIMEOUT)
         except BaseException as error:
             keeper.close()
-            process.kill(pid, process.started_at(pid))
+            started = process.started_at(pid)
+            for child in process.children(pid, started):  # it may have got so far, and not have said so
+                _kill_all(process.of_session(child, process.started_at(child), record.id))
+            process.kill(pid, started)
             if isinstance(error, SpawnFailed) or not isinstance(error, CustodianError | TimeoutError):
                 raise
             raise SpawnFailed(f"session {record.label} failed to start: {error}") from error
@@ -232,24 +267,24 @@ class Lifecycle:
         entry.keeper = keeper = LocalKeeper(host)
         with limits.as_at_start():
             start_child(host, spec)
-        self._registry.change(entry, custodian_pid=None, custodian_started=None, durable=False)
+        self._registry.observe(entry, custodian_pid=None, custodian_started=None)
         return await keeper.request("info")
 
     def adopt(
         self, entry: Entry, keeper: CustodianKeeper, build: str, pid: object, info: Mapping[str, Any]
     ) -> None:
-        """Take over a custodian that is alive: it knows better than the record.
-
-        Raises:
-            StoreError: the record can't be stored; nothing has changed.
-        """
+        """Take over a custodian that is alive: it knows better than the record."""
         child = info.get("pid")
         custodian = pid if isinstance(pid, int) else None
-        self._registry.change(
+        self._registry.observe(
             entry,
-            durable=False,
             persistent=True,
             state=State.RUNNING,
+            end_reason=None,
+            exit_code=None,
+            exit_signal=None,
+            ended_at=None,
+            error=None,
             pid=child,
             pid_started=None if child is None else process.started_at(child),
             custodian_pid=custodian,
@@ -260,6 +295,13 @@ class Lifecycle:
         entry.custodian_build = build
         entry.gone.clear()
         self.on_news(entry, keeper, info)
+        if info.get("record", {}).get("name") != entry.record.name:  # it was renamed while it did not answer
+            self.tell_name(entry)
+
+    def tell_name(self, entry: Entry) -> None:
+        """Let the keeper know the name, so that it is not lost with the record. The record decides."""
+        if entry.keeper is not None:
+            self._background(self._try(entry, entry.keeper, "set_name", {"name": entry.record.name}))
 
     # --- news -------------------------------------------------------------------------------------------
 
@@ -285,11 +327,10 @@ class Lifecycle:
             for key in ("rows", "cols", "cwd")
             if info.get(key) is not None and info[key] != getattr(entry.record, key)
         }
-        changes["last_active_at"] = max(entry.record.last_active_at, float(info["last_active_at"]))
-        try:
-            self._registry.change(entry, durable=False, **changes)
-        except StoreError as error:
-            _log.warning("%s", error)
+        if info["last_active_at"] > entry.record.last_active_at:
+            changes["last_active_at"] = float(info["last_active_at"])
+        if changes:
+            self._registry.observe(entry, **changes)
 
     def on_lost(self, entry: Entry, keeper: Keeper) -> None:
         """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
@@ -300,9 +341,20 @@ class Lifecycle:
             return  # `_start_custodian` deals with it
         entry.keeper = None
         if self.is_custodian_alive(record):
+            self._background(self._see_end(entry))
+        else:
+            self.note_gone(entry)
+
+    async def _see_end(self, entry: Entry) -> None:
+        """A process that dies closes its files first: look again before anybody is alarmed."""
+        record = entry.record
+        gone = await process.wait_until_gone(record.custodian_pid, record.custodian_started, END_TIMEOUT)
+        if entry.keeper is not None or not entry.running or entry.lock.locked():
+            return  # adopted again, or something else has happened to it
+        if gone:
+            self.note_gone(entry)
+        else:  # the next tick adopts it again
             _log.warning("session %s: its custodian lives, but the link broke; trying again", record.id)
-            return  # the next tick adopts it again
-        self.note_gone(entry)
 
     @staticmethod
     def is_custodian_alive(record: Record) -> bool:
@@ -329,34 +381,25 @@ class Lifecycle:
     def _note_end(self, entry: Entry, reason: str, code: int | None, signum: int | None) -> None:
         if entry.record.state is not State.ENDED:
             _log.info("session %s ended: %s, code %s, signal %s", entry.record.id, reason, code, signum)
-            try:
-                self._registry.change(
-                    entry,
-                    state=State.ENDED,
-                    end_reason=reason,
-                    exit_code=code,
-                    exit_signal=signum,
-                    ended_at=time.time(),
-                )
-            except StoreError as error:
-                # The log knows too, so the next start finds out again. What is listed must be the truth.
-                _log.error("%s", error)
-                entry.record = entry.record.changed(
-                    state=State.ENDED,
-                    end_reason=reason,
-                    exit_code=code,
-                    exit_signal=signum,
-                    ended_at=time.time(),
-                )
+            # If it can't be stored, the log knows too, and the next start finds out again.
+            self._registry.observe(
+                entry,
+                durable=True,
+                state=State.ENDED,
+                end_reason=reason,
+                exit_code=code,
+                exit_signal=signum,
+                ended_at=time.time(),
+            )
         keeper, entry.keeper = entry.keeper, None
         entry.gone.set()
         if isinstance(keeper, CustodianKeeper):
-            self._background(self._dismiss(entry, keeper))
+            # Its news is stored: it may go when its clients have all.
+            self._background(self._try(entry, keeper, "shutdown", {}))
 
-    async def _dismiss(self, entry: Entry, keeper: CustodianKeeper) -> None:
-        """Tell a custodian that its news is stored, so that it may go when its clients have all."""
+    async def _try(self, entry: Entry, keeper: Keeper, method: str, params: Mapping[str, Any]) -> None:
         try:
-            await keeper.request("shutdown")
+            await keeper.request(method, params)
         except ToowlError as error:
             _log.debug("session %s: %s", entry.record.id, error)
 
@@ -369,6 +412,9 @@ class Lifecycle:
             RefusedError: nothing runs. CustodianUnreachable: it could not be ended; nothing was forgotten.
         """
         if not entry.running:
+            if self.is_child_alive(entry.record):  # its custodian died, and it did not care
+                await self._kill_processes(entry)
+                return
             raise RefusedError(
                 f"session {entry.record.label} is not running: `toowl rm {entry.record.label}` forgets it"
             )
@@ -376,10 +422,13 @@ class Lifecycle:
             if entry.keeper is None:
                 raise CustodianUnreachable(f"the custodian of session {entry.record.label} can't be reached")
             await entry.keeper.request("kill", {"force": force})
+        except CustodianLost:
+            pass  # it died just now, which is news that is on its way to us
         except CustodianUnreachable as error:
             if not force:
                 raise CustodianUnreachable(f"{error}; `toowl kill --force` kills its processes") from error
-            self._kill_processes(entry.record)
+            await self._kill_processes(entry)
+            return
         try:
             await asyncio.wait_for(entry.gone.wait(), KILL_TIMEOUT)
         except TimeoutError:
@@ -387,23 +436,35 @@ class Lifecycle:
                 raise CustodianUnreachable(
                     f"session {entry.record.label} did not end: try `toowl kill --force {entry.record.label}`"
                 ) from None
-            self._kill_processes(entry.record)
-            await self._wait_until_dead(entry)
+            await self._kill_processes(entry)
 
-    def _kill_processes(self, record: Record) -> None:
-        """Without the help of a custodian that hangs: the child's whole session, then the custodian itself."""
-        if record.pid is not None and process.is_alive(record.pid, record.pid_started):
-            for pid in session_members(record.pid):
-                process.kill(pid, process.started_at(pid))
-        process.kill(record.custodian_pid, record.custodian_started)
+    async def _kill_processes(self, entry: Entry) -> None:
+        """Without the help of a custodian that hangs: the child's whole session, then the custodian itself.
 
-    async def _wait_until_dead(self, entry: Entry) -> None:
-        try:
-            await asyncio.wait_for(entry.gone.wait(), KILL_TIMEOUT)
-        except TimeoutError:
+        Raises:
+            CustodianUnreachable: even that did not help; nothing was forgotten.
+        """
+        record = entry.record
+        victims = _of_this_boot(record)
+        for child in process.children(record.custodian_pid, record.custodian_started):
+            victims += process.of_session(child, process.started_at(child), record.id)
+        custodian = (record.custodian_pid, record.custodian_started)
+        waiting = [custodian, *((pid, process.started_at(pid)) for pid in victims)]
+        _kill_all(victims)
+        process.kill(*custodian)
+        ended = await asyncio.gather(*(process.wait_until_gone(*one, END_TIMEOUT) for one in waiting))
+        if not all(ended):
             raise CustodianUnreachable(
-                f"session {entry.record.label} can't be killed: its process waits in the kernel; try again later"
-            ) from None
+                f"session {record.label} can't be killed: a process waits in the kernel; try again later"
+            )
+        if not isinstance(entry.keeper, LocalKeeper):
+            self.note_gone(entry)
+        await entry.gone.wait()
+
+    @staticmethod
+    def is_child_alive(record: Record) -> bool:
+        """Whether the child itself still runs, whatever became of its custodian."""
+        return record.boot == process.boot_id() and process.is_alive(record.pid, record.pid_started)
 
     async def restart(self, entry: Entry, persistent: bool | None) -> list[str]:
         """End the child if it runs, and start a fresh one on the same log.
@@ -411,9 +472,10 @@ class Lifecycle:
         Raises:
             ToowlError: it could not be ended, or not be started.
         """
-        if entry.running:
-            await self.kill(entry, force=False)
-        async with entry.lock:
+        async with entry.lock:  # from the end to the beginning: nobody else may start it in between
+            self._registry.check(entry)
+            if entry.running:
+                await self.kill(entry, force=False)
             return await self.respawn(entry, persistent)
 
     async def remove(self, entry: Entry) -> None:
@@ -423,16 +485,29 @@ class Lifecycle:
             RefusedError: it has not. StoreError: its files can't be removed.
         """
         async with entry.lock:
+            self._registry.check(entry)
+            label = entry.record.label
             if entry.running:
-                label = entry.record.label
                 raise RefusedError(f"session {label} is running: end it first with `toowl kill {label}`")
+            if self.is_child_alive(entry.record):
+                raise RefusedError(
+                    f"session {label} lost its custodian, but its program (pid {entry.record.pid}) runs on: "
+                    f"end it first with `toowl kill {label}`"
+                )
             self._registry.forget(entry)
 
     async def tick(self) -> None:
-        """Forget sessions that ended by themselves long enough ago; lost and failed ones stay."""
+        """Forget sessions that ended by themselves long enough ago; lost and failed ones stay.
+
+        Also notes where running ones are, without waking anybody for it: there they begin again one day.
+        """
         now = time.time()
         for entry in self._registry:
             record = entry.record
+            if record.state is State.RUNNING and process.is_same(record.pid, record.pid_started):
+                cwd = control.child_cwd(record.pid)
+                if cwd is not None and cwd != record.cwd:
+                    self._registry.observe(entry, cwd=cwd)
             if record.state is not State.ENDED or record.end_reason != "exited" or entry.lock.locked():
                 continue
             if now - (record.ended_at or now) > self.config.ended_retention:
@@ -454,6 +529,18 @@ class Lifecycle:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
+
+
+def _of_this_boot(record: Record) -> list[int]:
+    """The processes of the child's session."""
+    if record.boot != process.boot_id():
+        return []
+    return process.of_session(record.pid, record.pid_started, record.id)
+
+
+def _kill_all(pids: list[int]) -> None:
+    for pid in pids:
+        process.kill(pid, process.started_at(pid))
 
 
 def _inheritable(env: dict[str, str]) -> dict[str, str]:

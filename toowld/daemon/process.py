@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 
 import psutil
+
+from toowld.host.pty import session_members
 
 #: Start times come in ticks of 10 ms; two processes with the same pid are never this close (seconds).
 _TOLERANCE = 0.5
@@ -23,12 +26,17 @@ def started_at(pid: int) -> float | None:
         return None
 
 
-def is_alive(pid: int | None, started: float | None) -> bool:
-    """Whether the process that was ``pid`` and began at ``started`` still runs; a zombie does not."""
+def is_same(pid: int | None, started: float | None) -> bool:
+    """Whether ``pid`` still names the process that began at ``started``, be it a zombie."""
     if pid is None or started is None:
         return False
     now = started_at(pid)
-    if now is None or abs(now - started) > _TOLERANCE:
+    return now is not None and abs(now - started) <= _TOLERANCE
+
+
+def is_alive(pid: int | None, started: float | None) -> bool:
+    """Whether the process that was ``pid`` and began at ``started`` still runs; a zombie does not."""
+    if pid is None or not is_same(pid, started):
         return False
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
@@ -41,6 +49,66 @@ def kill(pid: int | None, started: float | None) -> None:
     if pid is not None and is_alive(pid, started):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+async def wait_until_gone(pid: int | None, started: float | None, timeout: float) -> bool:
+    """Wait for the end of a process that need not be a child of ours. Returns whether it has ended."""
+    if pid is None:
+        return True
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:  # gone; or no descriptor is free, and all we can do is look
+        return not is_alive(pid, started)
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(fd, gone.set)
+    try:
+        # Only now: the descriptor is of whoever has the pid, and stays that.
+        if not is_alive(pid, started):
+            return True
+        async with asyncio.timeout(timeout):
+            await gone.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+    return True
+
+
+def of_session(leader: int | None, started: float | None, session_id: str) -> list[int]:
+    """What runs in a session whose child is, or was, ``leader``.
+
+    A pid is not given away as long as it names a session (pid_namespaces know it as PIDTYPE_SID). If the leader is
+    gone, though, the members may be those of a later one that is gone too: those say in their environment whose
+    they are.
+    """
+    if leader is None:
+        return []
+    if is_same(leader, started):
+        return session_members(leader)
+    if started_at(leader) is not None:
+        return []
+    mark = f"TOOWL_SESSION={session_id}".encode()
+    return [pid for pid in session_members(leader) if mark in _environment(pid)]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:  # gone, or setuid
+        return []
+
+
+def children(pid: int | None, started: float | None) -> list[int]:
+    """The children of a process, if it is still that one."""
+    if pid is None or not is_same(pid, started):
+        return []
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def boot_id() -> str:

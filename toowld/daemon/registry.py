@@ -1,21 +1,26 @@
 """All sessions that this daemon knows, by id and by name, and what each of them is doing.
 
-A change is stored before it is true in memory; if the disk says no, nothing has changed. Finding out what is
-true is left to `adopt` and `lifecycle`.
+What somebody decides is stored before it is true in memory; if the disk says no, nothing has changed. What has
+happened anyway (`Registry.observe`) is true whatever the disk says, and found out again if it was not stored. Finding
+out what is true is left to `adopt` and `lifecycle`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from toowld.daemon.store import Store
+from toowld.daemon.link import REQUEST_TIMEOUT
+from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
 from toowld.session import Record, State
+
+_log = logging.getLogger(__name__)
 
 #: Names appear in paths of nobody, but in everybody's terminal and shell: no blanks, nothing that needs quoting.
 _NAME = re.compile(r"[^\W_][\w.@:+-]{0,63}")
@@ -24,7 +29,9 @@ _NAME = re.compile(r"[^\W_][\w.@:+-]{0,63}")
 class Keeper(Protocol):
     """Whoever holds a session's engine: a custodian behind a link, or this process."""
 
-    async def request(self, method: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def request(
+        self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
+    ) -> Mapping[str, Any]:
         """Ask the session something; see `toowld.host.control`."""
 
     async def hand_over(self, client: Any, unread: bytes, request_id: int, params: Mapping[str, Any]) -> None:
@@ -47,10 +54,12 @@ class Entry:
         live: the answer to the last ``info``, or the last news.
         lock: held while the session is being started, ended or removed.
         gone: set whenever nothing runs.
+        known: whether the record says more than that somebody listens on that session's socket.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, known: bool = True) -> None:
         self.record = record
+        self.known = known
         self.keeper: Keeper | None = None
         self.live: Mapping[str, Any] = {}
         self.lock = asyncio.Lock()
@@ -129,9 +138,9 @@ class Registry:
     def get(self, session_id: str) -> Entry | None:
         return self._entries.get(session_id)
 
-    def add(self, record: Record) -> Entry:
-        """Take a record in that is on disk already."""
-        entry = self._entries[record.id] = Entry(record)
+    def add(self, record: Record, *, known: bool = True) -> Entry:
+        """Take a record in that is on disk already, or (not ``known``) is a mere guess that stays off it."""
+        entry = self._entries[record.id] = Entry(record, known)
         return entry
 
     def create(self, record: Record) -> Entry:
@@ -143,15 +152,39 @@ class Registry:
         self._store.save(record)
         return self.add(record)
 
+    def rebuild(self, record: Record) -> Entry:
+        """Take in a session that is there, whether the disk takes its record or not."""
+        entry = self.add(record)
+        self.observe(entry)
+        return entry
+
     def change(self, entry: Entry, *, durable: bool = True, **changes: Any) -> None:
         """Store a change, then make it true.
 
         Raises:
-            StoreError: nothing has changed.
+            StoreError, RefusedError: nothing has changed.
         """
+        if not entry.known:
+            raise RefusedError(
+                f"session {entry.record.id}: nothing is known of it until its custodian answers: see `toowld doctor`"
+            )
         changed = entry.record.changed(**changes)
         self._store.save(changed, durable=durable)
         entry.record = changed
+
+    def observe(self, entry: Entry, *, durable: bool = False, **facts: Any) -> None:
+        """Note what has happened already. If the disk takes no note of it, it is true all the same."""
+        changed = entry.record.changed(**facts)
+        try:
+            if entry.known:
+                self._store.save(changed, durable=durable)
+        except StoreError as error:
+            _log.warning("%s", error)
+        entry.record = changed
+
+    def drop(self, entry: Entry) -> None:
+        """Take an entry out that never was on disk, or can't be removed from there."""
+        del self._entries[entry.record.id]
 
     def forget(self, entry: Entry) -> None:
         """Remove the record and the log.
@@ -180,6 +213,15 @@ class Registry:
         if not fitting:
             raise SessionNotFound(f'session "{wanted}" not found: `toowl ls` lists those that are there')
         return fitting[0]
+
+    def check(self, entry: Entry) -> None:
+        """Make sure that an entry is still there after waiting for its lock.
+
+        Raises:
+            SessionNotFound: it was removed meanwhile.
+        """
+        if self._entries.get(entry.record.id) is not entry:
+            raise SessionNotFound(f'session "{entry.record.label}" was removed just now')
 
     def fresh_id(self) -> str:
         """8 hex digits that no session has, nor any folder of one."""

@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -57,6 +58,9 @@ class Daemon:
         self._config = configuration.load(paths.config)
         self._started_at = time.time()
         self._stop = asyncio.Event()
+        self._lock = -1
+        self._listener: socket.socket
+        self._inode = -1
         self._store = Store(paths.sessions)
         self._registry = Registry(self._store)
         self._lifecycle = Lifecycle(paths, self._config, self._gate, self._registry, self._store)
@@ -75,7 +79,7 @@ class Daemon:
         Raises:
             RefusedError: another daemon has this namespace.
         """
-        lock = _take_lock(self._paths)
+        self._lock = _take_lock(self._paths)
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop.set)
@@ -84,8 +88,7 @@ class Daemon:
         try:
             self._lifecycle.zygote.start()
             await self._adoption.run()
-            listener = listen(str(self._paths.daemon_socket))
-            loop.add_reader(listener.fileno(), self._on_acceptable, listener)
+            self._listen()
             try:
                 self._announce()
                 self._on_ready()
@@ -96,15 +99,50 @@ class Daemon:
                 ticker.cancel()
                 watchdog.cancel()
             finally:
-                loop.remove_reader(listener.fileno())
-                self._paths.daemon_socket.unlink(missing_ok=True)
-                listener.close()
+                self._close_listener()
         finally:
             self._broker.close()
             self._lifecycle.close()
             await asyncio.sleep(0)  # one turn, for the last bytes of standard sessions to their clients
-            os.close(lock)
+            os.close(self._lock)
         _log.info("stopped")
+
+    # --- our place in the runtime folder ----------------------------------------------------------------
+
+    def _listen(self) -> None:
+        path = str(self._paths.daemon_socket)
+        self._listener = listen(path)
+        self._inode = os.stat(path).st_ino  # noqa: PTH116 - a str, as `listen` takes it
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._listener.fileno(), self._on_acceptable, self._listener)
+
+    def _close_listener(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._listener.fileno())
+        self._listener.close()
+        if _inode(self._paths.daemon_socket) == self._inode:  # another daemon's is left alone
+            self._paths.daemon_socket.unlink(missing_ok=True)
+
+    def _keep_place(self) -> None:
+        """Come back to a runtime folder that was emptied: at a logout, or by whoever cleans up ``/tmp``.
+
+        Raises:
+            UnsafeFolder, OSError: not now; the next tick tries again.
+        """
+        if _inode(self._paths.daemon_lock) != os.fstat(self._lock).st_ino:
+            self._paths.prepare()
+            try:
+                lock = _take_lock(self._paths)
+            except RefusedError as error:
+                _log.error("the runtime folder was emptied, and another daemon has it now: %s", error)
+                self._stop.set()
+                return
+            os.close(self._lock)
+            self._lock = lock
+        if _inode(self._paths.daemon_socket) != self._inode:
+            _log.warning("%s is gone; making it again", self._paths.daemon_socket)
+            self._paths.prepare()
+            self._close_listener()
+            self._listen()
 
     def _announce(self) -> None:
         counts = self._counts()
@@ -130,6 +168,7 @@ class Daemon:
         while True:
             await asyncio.sleep(self._config.tick)
             try:
+                self._keep_place()
                 await self._adoption.tick()
                 await self._lifecycle.tick()
             except (OSError, ToowlError) as error:
@@ -213,6 +252,13 @@ class Daemon:
             self._lifecycle.config = configuration.load(self._paths.config)
         except ConfigError as error:
             _log.error("the settings stay as they were: %s", error)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
 
 
 def _take_lock(paths: Paths) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from toowld.errors import ToowlError
 from toowld.session import Record, record
 
 _NAME = "record"
+
+#: The kernel takes at most 6 MiB of arguments and environment (execve(2)), so no record is larger.
+_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class StoreError(ToowlError):
     """A record could not be stored; what is in memory still says what the disk says."""
 
     code = "store"
+
+
+class NotARecordFile(ToowlError):
+    """What has the name of a record is none of ours."""
 
 
 class Store:
@@ -75,13 +83,22 @@ class Store:
                 records.append(self._load(folder))
             except FileNotFoundError:
                 continue  # no record: a custodian that is alive may still know it
+            except NotARecordFile as error:
+                skipped.append(Skipped(str(folder / _NAME), str(error)))
             except (OSError, ToowlError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 skipped.append(Skipped(str(folder), reason or "unreadable"))
         return records, skipped
 
     def _load(self, folder: Path) -> Record:
-        found = record.decode((folder / _NAME).read_bytes())
+        fd = os.open(folder / _NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():
+                raise NotARecordFile("not a file of ours")
+            if about.st_size > _MAX_BYTES:
+                raise NotARecordFile(f"{about.st_size} bytes are too many for a record")
+            found = record.decode(file.read())
         if found.id != folder.name:
             raise record.BadRecord(f"the record says session {found.id}")
         return found

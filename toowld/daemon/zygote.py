@@ -10,7 +10,7 @@ import sys
 
 from toowld.daemon import limits
 from toowld.daemon.link import Link
-from toowld.errors import CustodianError, SpawnFailed
+from toowld.errors import CustodianError, CustodianUnreachable, SpawnFailed
 
 _log = logging.getLogger(__name__)
 
@@ -86,9 +86,21 @@ class Zygote:
             except CustodianError as error:
                 # The custodian, if there is one, sees our end close and goes.
                 ours.close()
+                if isinstance(error, CustodianUnreachable):
+                    self._replace()
                 if isinstance(error, SpawnFailed) or attempt == 2:
                     raise SpawnFailed(f"no custodian could be started: {error}") from error
         raise AssertionError("not reached")
+
+    def _replace(self) -> None:
+        """It does not answer. It keeps nothing that anybody needs."""
+        _log.warning("the zygote (pid %s) does not answer and is replaced", self.pid)
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self._process is not None:
+            self._process.kill()
+        self._reap()
 
     def close(self) -> None:
         """Let it go; its custodians stay."""
@@ -96,5 +108,9 @@ class Zygote:
             self._link.close()
             self._link = None
         if self._process is not None:
-            self._process.wait(timeout=5)
+            try:
+                self._process.wait(timeout=2)
+            except subprocess.TimeoutExpired:  # stopped, say; it keeps nothing that anybody needs
+                self._process.kill()
+                self._process.wait()
             self._process = None

@@ -1,0 +1,120 @@
+"""Steps that the process tests share: ask a shell something, read counters, set the daemon's pace."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.harness import Sandbox, Terminal, wait_for
+
+_questions = itertools.count(1)
+
+#: A counter, each number once. `printf` is a builtin: nothing is started, so nothing else slows it down.
+COUNT = 'i=0; while :; do printf "count %d\\n" $i; i=$((i+1)); done'
+
+#: The same at about one line per millisecond: bash's `read -t` waits without starting a process.
+COUNT_BY_MS = 'exec 9<> <(:); i=0; while :; do printf "count %d\\n" $i; i=$((i+1)); read -t 0.001 -u 9; done'
+
+
+def settings(box: Sandbox, **values: float) -> None:
+    """Write the daemon's settings."""
+    box.paths.config.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{key} = {value}\n" for key, value in values.items())
+    box.paths.config.write_text(f"[daemon]\n{lines}")
+
+
+def shell(box: Sandbox, name: str, **params: Any) -> dict[str, Any]:
+    """A session with a bash that reads nobody's settings."""
+    return box.new("bash", "--norc", "--noprofile", name=name, **params)
+
+
+def ask(box: Sandbox, session: str, expression: str) -> str:
+    """Have the session's shell expand ``expression``, and return what it says."""
+    mark = f"answer-{next(_questions)}"
+    # The mark is typed in two halves, so that the echo of the question can't pass for the answer.
+    box.send(session, f'printf "<%s-{mark[7:]}:%s>\\n" answer "{expression}"\r'.encode())
+    pattern = re.compile(rb"<" + mark.encode() + rb":(.*?)>\r\n", re.DOTALL)
+    found = wait_for(lambda: pattern.search(box.output(session)), what=f"the answer to {expression}")
+    assert found is not None
+    return found[1].decode(errors="surrogateescape")
+
+
+def numbers(output: bytes) -> list[int]:
+    """The counter's numbers in an output."""
+    return [int(number) for number in re.findall(rb"count (\d+)\r\n", output)]
+
+
+def complete(terminal: Terminal) -> list[int]:
+    """The numbers on a terminal after a detach. The last is left out: the detach may have cut it short."""
+    return numbers(terminal.output)[:-1]
+
+
+def counted(box: Sandbox, session: str) -> list[int]:
+    """The counter's numbers in a session's log."""
+    return numbers(box.output(session))
+
+
+def ls(box: Sandbox) -> dict[str, dict[str, Any]]:
+    """What `toowl ls --json` shows, by name (or id, where there is none)."""
+    listed: list[dict[str, Any]] = json.loads(box.toowl("ls", "--json").stdout)
+    return {item["name"] or item["id"]: item for item in listed}
+
+
+def listed(box: Sandbox) -> dict[str, dict[str, Any]]:
+    """The same through the socket, for waiting."""
+    with box.client() as client:
+        sessions = client.request("list")["sessions"]
+    return {item["name"] or item["id"]: item for item in sessions}
+
+
+def displayed(box: Sandbox, name: str) -> str:
+    """How one session is shown, "" if it is not."""
+    return str(listed(box).get(name, {}).get("display", ""))
+
+
+def wait_displayed(box: Sandbox, name: str, wanted: str) -> None:
+    """Wait until a session is shown as ``wanted``."""
+    wait_for(lambda: displayed(box, name) == wanted, what=f"{name} to be {wanted}")
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process under SIGSTOP for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def open_files(pid: int) -> dict[int, str]:
+    """The descriptors of a process, and what they are of."""
+    return {int(fd.name): str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def died(box: Sandbox, number: signal.Signals) -> None:
+    """The daemon gets a signal and is gone."""
+    box.signal(number)
+
+
+def stopped_politely(box: Sandbox) -> None:
+    """``toowld stop``."""
+    box.toowld("stop", "--yes")
+    assert box.daemon is not None
+    assert box.daemon.wait(20) == 0
+
+
+DEATHS: dict[str, Callable[[Sandbox], None]] = {
+    **{
+        number.name: lambda box, number=number: died(box, number)  # type: ignore[misc]
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, signal.SIGINT, signal.SIGSEGV)
+    },
+    "stop": stopped_politely,
+}
