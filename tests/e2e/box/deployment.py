@@ -93,8 +93,11 @@ class Deployment:
     def clear(self) -> None:
         """End all sessions, and the daemon."""
         if self.show("ActiveState") == "active":
-            for row in json.loads(self.toowl("ls", "--json")):
-                self.box.run("toowl", "kill", "--force", row["id"], user=self.user, check=False)
+            running = [
+                row["id"] for row in json.loads(self.toowl("ls", "--json")) if row["state"] == "running"
+            ]
+            for session in running:
+                self.box.run("toowl", "kill", "--force", session, user=self.user, check=False)
         self.systemctl("stop", self.unit)
 
 
