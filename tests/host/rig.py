@@ -20,7 +20,7 @@ from toowld.custodian.loop import EpollLoop
 from toowld.host import Joining, SessionHost
 from toowld.log import LogWriter
 from toowld.session import Session
-from toowld.wire import FrameDecoder, Input, InputAck, Message, Output, Size, encode
+from toowld.wire import FrameDecoder, Gap, Input, InputAck, Message, Output, Size, encode
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -83,6 +83,7 @@ class Peer:
         self.messages: list[Message] = []
         self.output = bytearray()
         self.start: int | None = None
+        self.skipped = 0  # in announced gaps
         self.eof = False
         self.acked = 0
         self._decoder = FrameDecoder()
@@ -120,6 +121,10 @@ class Peer:
                 self.output += message.data
             elif isinstance(message, InputAck):
                 self.acked = message.seq
+            elif isinstance(message, Gap):
+                assert self.start is not None and message.start == self.start + len(self.output)
+                self.start += message.end - message.start
+                self.skipped += message.end - message.start
             else:
                 self.messages.append(message)
 
@@ -151,10 +156,20 @@ class Peer:
 
     def expect(self, kind: type[M]) -> M:
         """Wait for a message of a kind."""
-        return self.driver.until(lambda: self.got(kind), f"{kind.__name__}; got {self.messages}")
+        self.driver.until(lambda: self.got(kind) is not None, f"{kind.__name__}; got {self.messages}")
+        found = self.got(kind)
+        assert found is not None
+        return found
 
     def expect_output(self, text: bytes) -> None:
-        self.driver.until(lambda: text in self.output, f"{text!r} in {bytes(self.output[-500:])!r}")
+        searched = 0
+
+        def there() -> bool:
+            nonlocal searched
+            start, searched = max(searched - len(text), 0), len(self.output)
+            return self.output.find(text, start) >= 0
+
+        self.driver.until(there, f"{text!r} in {bytes(self.output[-500:])!r}")
 
     def close(self) -> None:
         if self.sock.fileno() >= 0:
@@ -227,12 +242,13 @@ class Rig:
         if pid is not None and not self.finished:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for peer in self.peers:
+            peer.close()
         self.host.abandon("lost")
+        self.driver.until(lambda: self.finished, "the host to finish")
         if pid is not None:
             with contextlib.suppress(ChildProcessError):  # the host has reaped it
                 os.waitpid(pid, 0)
-        for peer in self.peers:
-            peer.close()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from typing import Any
 _READ = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
-_Callback = tuple[Callable[..., object], tuple[Any, ...]]
+#: What to call, and the turn in which that was asked for.
+_Callback = tuple[Callable[..., object], tuple[Any, ...], int]
 
 
 class EpollTimer:
@@ -46,6 +47,7 @@ class EpollLoop:
         self._timers: list[tuple[float, int, EpollTimer]] = []
         self._order = itertools.count()  # equal times are called in the order in which they were asked for
         self._stopped = False
+        self._turns = 0
         self._signals: dict[int, Callable[[], object]] = {}
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
 
@@ -55,10 +57,10 @@ class EpollLoop:
     # --- descriptors ------------------------------------------------------------------------------------
 
     def add_reader(self, fd: int, callback: Callable[..., object], *args: Any) -> None:
-        self._watch(self._readers, fd, (callback, args))
+        self._watch(self._readers, fd, (callback, args, self._turns))
 
     def add_writer(self, fd: int, callback: Callable[..., object], *args: Any) -> None:
-        self._watch(self._writers, fd, (callback, args))
+        self._watch(self._writers, fd, (callback, args, self._turns))
 
     def remove_reader(self, fd: int) -> None:
         self._unwatch(self._readers, fd)
@@ -125,16 +127,24 @@ class EpollLoop:
             self._turn()
 
     def _turn(self) -> None:
-        for fd, mask in self._epoll.poll(self._patience()):
-            if mask & _READ and (reader := self._readers.get(fd)) is not None:
-                reader[0](*reader[1])
-            if mask & _WRITE and (writer := self._writers.get(fd)) is not None:
-                writer[0](*writer[1])
+        ready = self._epoll.poll(self._patience())
+        self._turns += 1
+        for fd, mask in ready:
+            if mask & _READ:
+                self._call(self._readers.get(fd))
+            if mask & _WRITE:
+                self._call(self._writers.get(fd))
         now = self.time()
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is not None:
                 timer.callback(*timer.args)
+
+    def _call(self, found: _Callback | None) -> None:
+        # One that was added in this very turn was not waiting when epoll looked: its number may have belonged to
+        # a descriptor that was closed a moment ago. If it is ready, the next turn says so.
+        if found is not None and found[2] != self._turns:
+            found[0](*found[1])
 
     def _patience(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:

@@ -120,7 +120,7 @@ class SessionHost:
         self._events: deque[ev.Event] = deque()
         self._running = False
         self._timer: Timer | None = None
-        self._timer_at: float | None = None
+        self._timer_at = 0.0
         self._retry: Timer | None = None
         self._finished = False
         self._encoded: tuple[Message | None, bytes] = (None, b"")
@@ -166,6 +166,7 @@ class SessionHost:
             raise
         self._pty = pty
         self._writer.mark(kind, argv=list(argv), cwd=cwd, pid=pty.pid)
+        self._watch_log()
         self.tell(ev.ChildStarted(pty.pid))
         self._loop.add_reader(pty.fd, self._on_pty_readable)
         self._loop.add_reader(pty.pidfd, self._on_child_ended)
@@ -274,16 +275,22 @@ class SessionHost:
 
     def _set_timer(self) -> None:
         deadline = None if self._finished else self.session.next_deadline()
-        if deadline == self._timer_at:
-            return
         if self._timer is not None:
+            if deadline is not None and deadline >= self._timer_at:
+                return  # the deadline moves on with every byte; `_on_timer` sets the rest of the way
             self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
+            self._timer = None
+        if deadline is not None:
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = self._timer_at = None
-        self.tell(ev.TimerFired())
+        self._timer = None
+        deadline = self.session.next_deadline()
+        if deadline is not None and deadline <= self._loop.time():
+            self.tell(ev.TimerFired())
+        else:
+            self._set_timer()
 
     # --- the PTY ----------------------------------------------------------------------------------------
 
@@ -469,8 +476,8 @@ class SessionHost:
             self.tell(ev.ClientLeft(number))
 
     def _on_client_closed(self, number: int) -> None:
-        del self._clients[number]
-        self.tell(ev.ClientLeft(number))
+        if self._clients.pop(number, None) is not None:  # else we are just saying goodbye to it
+            self.tell(ev.ClientLeft(number))
 
     def _send(self, effect: do.Send) -> None:
         client = self._clients.get(effect.client)
@@ -492,6 +499,8 @@ class SessionHost:
 
     def _let_go(self, sock: FrameSocket) -> None:
         """Close a connection once its last bytes are out, or after a while."""
+        if not sock.is_open:
+            return  # it was gone before our goodbye
         sock.on_sent = None
         sock.on_close = lambda reason: self._gone(sock)
         self._leaving.add(sock)
