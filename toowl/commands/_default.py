@@ -17,7 +17,7 @@ def run(argv: list[str]) -> int:
         session = _choose(client.request("list")["sessions"])
         if session is None:
             session = _attaching.create(client)
-        return _attaching.put_on_terminal(client, session["id"])
+        return _attaching.put_on_terminal(client, session["id"], respawn=False)
 
 
 def _choose(sessions: list[dict[str, Any]]) -> dict[str, Any] | None:

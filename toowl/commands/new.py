@@ -73,7 +73,8 @@ def run(argv: list[str]) -> int:
         if args.detached:
             print(made["id"])
             return 0
-        return _attaching.put_on_terminal(client, made["id"])
+        # What has ended by now is shown: a command that is started twice may do harm.
+        return _attaching.put_on_terminal(client, made["id"], respawn=False)
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:

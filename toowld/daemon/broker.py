@@ -20,6 +20,7 @@ from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.store import Store
 from toowld.errors import (
     AttachRefused,
+    CustodianLost,
     CustodianUnreachable,
     RefusedError,
     RemoteProtocolError,
@@ -230,12 +231,30 @@ class Broker:
             keeper = keeper or _keeper_of(entry)
             sock, unread = connection.release()
             try:
-                await keeper.hand_over(sock, unread, request.id, request.params)
+                try:
+                    await keeper.hand_over(sock, unread, request.id, request.params)
+                except (AttachRefused, CustodianLost):
+                    # A short life is over before its client is there. Its output is not, and how it ended.
+                    keeper = await self._view_of_ended(entry)
+                    await keeper.hand_over(sock, unread, request.id, request.params)
             except ToowlError:
                 connection.take_back(sock, unread)
                 raise
         finally:
             entry.lock.release()
+
+    async def _view_of_ended(self, entry: Entry) -> LocalKeeper:
+        """Wait for the news of an end that others know of already, and look at what is left.
+
+        Raises:
+            AttachRefused: no such news.
+        """
+        try:
+            async with asyncio.timeout(ATTACH_PATIENCE):
+                await entry.gone.wait()
+        except TimeoutError:
+            raise AttachRefused(f"session {entry.record.label} is just ending: attach again") from None
+        return self._view(entry)
 
     def _view(self, entry: Entry) -> LocalKeeper:
         """For looking at the scrollback of a session that has ended, without starting anything."""

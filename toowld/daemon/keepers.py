@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld.daemon.link import REQUEST_TIMEOUT, Link
+from toowld.errors import AttachRefused
 from toowld.host import SessionHost, control
 from toowld.wire import Event
 
@@ -51,7 +52,8 @@ class CustodianKeeper:
         """Pass the client's socket itself: from now on its bytes flow past us.
 
         Raises:
-            CustodianLost, CustodianUnreachable: it was not taken; ``client`` is still open here.
+            AttachRefused: it has just ended. CustodianLost, CustodianUnreachable: it was not taken.
+                ``client`` is still open here.
         """
         await self.link.request(
             "handover",
@@ -83,7 +85,13 @@ class LocalKeeper:
     async def hand_over(
         self, client: socket.socket, unread: bytes, request_id: int, params: Mapping[str, Any]
     ) -> None:
-        """Let our own host have the client's socket."""
+        """Let our own host have the client's socket.
+
+        Raises:
+            AttachRefused: it has just ended; ``client`` is still open here.
+        """
+        if self.host.finished:
+            raise AttachRefused("the session has just ended: attach again")
         self.host.join(client, unread, request_id, control.joining(params))
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -71,8 +72,10 @@ class Store:
         except OSError as error:
             with contextlib.suppress(OSError):  # nothing was created, or the disk is gone altogether
                 temporary.unlink()
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise StoreError(
-                f"can't store session {changed.label}: {error.strerror}: {folder}: make room and try again"
+                f"can't store session {changed.label}: {error.strerror}: {folder}: "
+                f"{'make room and try again' if full else 'see `toowld doctor`'}"
             ) from error
 
     def load_all(self) -> tuple[list[Record], list[Skipped]]:

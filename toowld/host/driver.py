@@ -171,6 +171,11 @@ class SessionHost:
         self._loop.add_reader(pty.fd, self._on_pty_readable)
         self._loop.add_reader(pty.pidfd, self._on_child_ended)
 
+    @property
+    def finished(self) -> bool:
+        """The child has ended and all clients have been served."""
+        return self._finished
+
     def print(self, text: bytes) -> None:
         """Put a line of ours into the output, as if the child had printed it."""
         self.tell(ev.PtyOutput(text))

@@ -1,0 +1,183 @@
+"""Ids, names and prefixes: who is meant, and what happens when two want the same name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.steps import ls, wait_displayed
+from tests.harness import Sandbox
+from toowld.daemon.registry import Registry
+from toowld.daemon.store import Store, StoreError
+from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
+from toowld.session import Record, State
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(Store(tmp_path))
+
+
+def added(registry: Registry, session_id: str, name: str | None = None) -> Any:
+    return registry.create(Record(id=session_id, name=name))
+
+
+def test_find_by_id_name_and_prefix(registry: Registry) -> None:
+    """H2."""
+    first, second = added(registry, "aa11aa11", "dev"), added(registry, "aa22aa22")
+    assert registry.find("aa11aa11") is first
+    assert registry.find("dev") is first
+    assert registry.find("aa2") is second
+    with pytest.raises(SessionAmbiguous, match="fits 2 ids"):
+        registry.find("aa")
+    for nobody in ("", "bb", "de", "DEV", "aa11aa110"):
+        with pytest.raises(SessionNotFound):
+            registry.find(nobody)
+
+
+def test_a_name_wins_over_a_prefix_and_an_id_over_a_name(registry: Registry) -> None:
+    first, second = added(registry, "aa11aa11"), added(registry, "bb22bb22", "aa")
+    assert registry.find("aa") is second
+    assert registry.find("aa1") is first
+    # Such a name can't be given any more; a record may still have it.
+    third = added(registry, "cc33cc33", "aa11aa11")
+    assert registry.find("aa11aa11") is first
+    assert registry.find("cc") is third
+
+
+def test_names_are_unique(registry: Registry) -> None:
+    """H4: a suffix with the time, and the user is told; as often as needed."""
+    dev = added(registry, "aa11aa11", "dev")
+    assert registry.free_name("dev", dev) == ("dev", []), "its own name is not taken"
+    names = {"dev"}
+    for number in range(3):
+        name, notices = registry.free_name("dev")
+        assert name is not None
+        assert re.fullmatch(r"dev-\d{6}(-\d+)?", name)
+        assert name not in names
+        assert notices == [f'the name "dev" is taken: this session is called "{name}"']
+        names.add(name)
+        added(registry, f"0000000{number}", name)
+    name, notices = registry.free_name("aa11aa11")
+    assert name != "aa11aa11", "it would hide a session"
+    assert notices
+
+
+def test_blank_names_are_none(registry: Registry) -> None:
+    for blank in (None, "", "  ", "\t"):
+        assert registry.free_name(blank) == (None, [])
+    assert registry.free_name(" dev ") == ("dev", [])
+
+
+@pytest.mark.parametrize("name", ["a b", "-x", "../up", "a/b", "\x1b[31m", "x" * 65, "_", "a\nb", "🦉"])
+def test_impossible_names(registry: Registry, name: str) -> None:
+    with pytest.raises(RefusedError, match="is no session name"):
+        registry.free_name(name)
+
+
+@pytest.mark.parametrize("name", ["dev", "Übung", "user@host:22", "a.b_c+d-e", "x" * 64, "1"])
+def test_possible_names(registry: Registry, name: str) -> None:
+    assert registry.free_name(name) == (name, [])
+
+
+def test_what_the_disk_refuses_is_not_true(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Z2, Z3, Z26: a decision that can't be stored is none. A fact is one all the same."""
+    entry = added(registry, "aa11aa11", "dev")
+    before = entry.record
+
+    def refuse(self: Store, record: Record, *, durable: bool = True) -> None:
+        raise StoreError("no")
+
+    monkeypatch.setattr(Store, "save", refuse)
+    monkeypatch.setattr(Store, "forget", lambda self, session_id: refuse(self, before))
+    with pytest.raises(StoreError):
+        registry.change(entry, name="other")
+    assert entry.record is before
+    with pytest.raises(StoreError):
+        registry.create(Record(id="bb22bb22"))
+    assert "bb22bb22" not in registry
+    with pytest.raises(StoreError):
+        registry.forget(entry)
+    assert registry.find("dev") is entry
+    registry.observe(entry, state=State.ENDED)
+    assert entry.record.state is State.ENDED
+
+
+def test_every_change_has_its_version(registry: Registry) -> None:
+    """A11: so that a late reader can tell old news."""
+    entry = added(registry, "aa11aa11")
+    versions = [entry.record.version]
+    registry.change(entry, name="x")
+    versions.append(entry.record.version)
+    registry.observe(entry, cwd="/")
+    versions.append(entry.record.version)
+    assert versions == sorted(set(versions))
+
+
+def test_who_waited_for_a_removed_session_learns_of_it(registry: Registry) -> None:
+    entry = added(registry, "aa11aa11", "dev")
+    registry.check(entry)
+    registry.forget(entry)
+    with pytest.raises(SessionNotFound, match="removed"):
+        registry.check(entry)
+
+
+# --- with the daemon ------------------------------------------------------------------------------------
+
+
+def test_ids_are_eight_hex_digits_and_stay(sandbox: Sandbox) -> None:
+    """H1."""
+    sandbox.up()
+    ids = [sandbox.toowl("new", "-d", "--", "sleep", "999").stdout.strip() for _ in range(3)]
+    assert len(set(ids)) == 3
+    assert all(re.fullmatch("[0-9a-f]{8}", session) for session in ids)
+    sandbox.restart()
+    assert set(ls(sandbox)) == set(ids)
+    assert {path.name for path in sandbox.paths.sessions.iterdir()} == set(ids)
+
+
+def test_any_command_takes_id_prefix_or_name(sandbox: Sandbox) -> None:
+    """H2."""
+    sandbox.up()
+    session = sandbox.new("cat", name="dev")["id"]
+    for word in (session, session[:5], "dev"):
+        sandbox.toowl("send", word, "hello")
+        assert session in sandbox.toowl("info", word).stdout
+    done = sandbox.toowl("send", "nobody", "x", check=False)
+    assert done.returncode == 3
+    assert 'session "nobody" not found' in done.stderr
+
+
+def test_a_taken_name_gets_a_suffix_on_create_and_on_rename(sandbox: Sandbox) -> None:
+    """H4, Z26."""
+    sandbox.up()
+    sandbox.new("sleep", "999", name="dev")
+    done = sandbox.toowl("new", "-d", "-n", "dev", "--", "sleep", "999")
+    assert re.search(r'name "dev" is taken: this session is called "dev-\d{6}"', done.stderr)
+    other = sandbox.new("true", name="other")
+    wait_displayed(sandbox, "other", "ended (exited 0)")
+    done = sandbox.toowl("rename", "other", "dev")
+    assert re.search(r'name "dev" is taken', done.stderr)
+    names = {item["name"] for item in ls(sandbox).values()}
+    assert len(names) == 3
+    assert all(re.fullmatch(r"dev(-\d{6}(-2)?)?", name) for name in names)
+    assert ls(sandbox)["dev"]["id"] != other["id"]
+    sandbox.toowl("rename", "dev", "dev")  # its own
+    sandbox.restart()
+    assert {item["name"] for item in ls(sandbox).values()} == names
+
+
+def test_a_session_that_lost_its_name(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = sandbox.toowl("new", "-d", "-n", "  ", "--", "sleep", "999").stdout.strip()
+    assert ls(sandbox)[session]["name"] is None
+    sandbox.toowl("rename", session, "named")
+    assert ls(sandbox)["named"]["id"] == session
+    sandbox.toowl("rename", "named", "")
+    assert ls(sandbox)[session]["name"] is None
+    done = sandbox.toowl("rename", session, "no good", check=False)
+    assert done.returncode == 4
+    assert "is no session name" in done.stderr

@@ -1,0 +1,104 @@
+"""Records on disk: as a whole or not at all, and readable whatever happened to their neighbours."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toowld.daemon.store import Store, StoreError
+from toowld.session import Record, State
+
+RECORD = Record(
+    id="aa11aa11", name="dev", argv=("sh", "-c", "\udcff"), env={"K": "\udcfe"}, cwd="/tmp/\udcfd"
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_round_trip(store: Store) -> None:
+    """Also of what is not UTF-8."""
+    store.save(RECORD)
+    assert store.load_all() == ([RECORD], [])
+    folder = store.folder(RECORD.id)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "record").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in folder.iterdir()] == ["record"]
+
+
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_a_failed_save_keeps_the_old_record(store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    store.save(RECORD)
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(StoreError, match="can't store session other: Input/output error"):
+        store.save(RECORD.changed(name="other"))
+    monkeypatch.undo()
+    assert store.load_all() == ([RECORD], [])
+    assert [path.name for path in store.folder(RECORD.id).iterdir()] == ["record"]
+
+
+def test_a_save_that_was_cut_short(store: Store) -> None:
+    """The daemon died between the write and the rename."""
+    store.save(RECORD)
+    temporary = store.folder(RECORD.id) / "record~"
+    temporary.write_bytes(b"half")
+    assert store.load_all() == ([RECORD], [])
+    changed = RECORD.changed(state=State.ENDED)
+    store.save(changed)
+    assert store.load_all() == ([changed], [])
+    assert not temporary.exists()
+
+
+def test_a_folder_without_a_record_is_no_session(store: Store) -> None:
+    """A removal that was cut short, or a log whose custodian is alive and tells more."""
+    store.save(RECORD)
+    (store.folder(RECORD.id) / "record").unlink()
+    assert store.load_all() == ([], [])
+
+
+def test_forget_removes_everything(store: Store) -> None:
+    store.save(RECORD)
+    (store.folder(RECORD.id) / "00000000000000000000.log").touch()
+    store.forget(RECORD.id)
+    assert not store.folder(RECORD.id).exists()
+    store.forget(RECORD.id)  # gone already is as good
+
+
+def test_what_is_no_file_of_ours_is_not_read(store: Store, tmp_path: Path) -> None:
+    """Neither waits for a pipe, nor follows a link, nor fills the memory."""
+    paths = [tmp_path / f"0000000{letter}" / "record" for letter in "abcde"]
+    for path in paths:
+        path.parent.mkdir()
+    pipe, link, folder, huge, empty = paths
+    os.mkfifo(pipe)
+    link.symlink_to("/etc/passwd")
+    folder.mkdir()
+    huge.touch()
+    os.truncate(huge, 1 << 30)
+    empty.touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/nowhere")
+    loaded, skipped = store.load_all()
+    assert loaded == []
+    found = {Path(item.path).relative_to(tmp_path).parts[0] for item in skipped}
+    assert found == {"file", *(path.parent.name for path in paths)}
+    assert all(item.reason for item in skipped)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="machine cannot: only root may give files away")
+def test_a_foreign_record_is_not_read(store: Store) -> None:
+    store.save(RECORD)
+    os.chown(store.folder(RECORD.id) / "record", 65534, 65534)
+    loaded, [skipped] = store.load_all()
+    assert loaded == []
+    assert skipped.reason == "not a file of ours"
