@@ -262,7 +262,7 @@ class Broker:
         log = LogView(self._store.folder(record.id), record.size)
         ended = Ended(log.end, record.end_reason or "lost", record.exit_code, record.exit_signal)
         session = Session(seq=log.end, size=record.size, ended=ended)
-        session.about = {"id": record.id, "name": record.name}
+        session.about = {"id": record.id, "name": record.name, "persistent": record.persistent}
         loop = asyncio.get_running_loop()
         return LocalKeeper(SessionHost(loop, session, log, on_changed=lambda: None, on_finished=lambda: None))
 

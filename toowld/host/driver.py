@@ -70,6 +70,7 @@ class Joining:
     replay_bytes: int
     pid: int | None
     tty: str | None
+    redraw: bool = False
 
 
 class _Client:
@@ -208,6 +209,7 @@ class SessionHost:
                     joining.read_only,
                     joining.from_seq,
                     joining.replay_bytes,
+                    joining.redraw,
                 )
             )
         except ToowlError as error:

@@ -94,7 +94,13 @@ def open_host(
             f"can't open the log of session {record.label}: {error.strerror}: {spec.folder}"
         ) from error
     session = Session(seq=log.end, size=record.size)
-    session.about = {"id": record.id, "name": record.name}
+    # child_seq: what a client typed for an earlier child is not for this one.
+    session.about = {
+        "id": record.id,
+        "name": record.name,
+        "persistent": record.persistent,
+        "child_seq": log.end,
+    }
     return SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
 
 

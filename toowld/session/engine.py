@@ -221,7 +221,7 @@ class Session:
         self.input.joined(event.client_id)
         size_before = self.size
         self._fit_size()
-        fresh_screen = event.from_seq is None and event.size is not None
+        fresh_screen = (event.from_seq is None or event.redraw) and event.size is not None
         if fresh_screen and self.size == size_before and self.state is not SessionState.ENDED:
             self._do(do.NudgeForeground())
         if event.from_seq is None and event.replay_bytes:

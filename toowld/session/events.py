@@ -63,7 +63,8 @@ class ClientJoined(Event):
     """A client wants to attach.
 
     ``from_seq``: first output byte that it lacks, or None to let the session choose: the last
-    ``replay_bytes`` of the scrollback, or nothing if that is 0.
+    ``replay_bytes`` of the scrollback, or nothing if that is 0. ``redraw``: its screen is not what the output
+    before ``from_seq`` made of it.
     """
 
     client: int
@@ -72,6 +73,7 @@ class ClientJoined(Event):
     read_only: bool
     from_seq: int | None
     replay_bytes: int
+    redraw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
