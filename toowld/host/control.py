@@ -117,4 +117,5 @@ def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Join
         replay_bytes=replay_bytes if params.flag("replay", True) else 0,
         pid=params.integer_or_none("pid"),
         tty=params.text_or_none("tty"),
+        redraw=params.flag("redraw", False),
     )
