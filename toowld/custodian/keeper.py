@@ -31,6 +31,9 @@ START_TIMEOUT = 10.0
 #: A connection that has not said Hello within this time is no client of ours (seconds).
 HELLO_TIMEOUT = 10.0
 
+#: Longest name of a session, as each client is told it. The daemon's own limit is lower.
+MAX_NAME = 256
+
 #: After the end: how long a daemon that is there may take to note how it ended (seconds).
 ACKNOWLEDGE_TIMEOUT = 5.0
 
@@ -46,6 +49,7 @@ class Link:
         self.socket: FrameSocket
         self.greeted = False
         self.subscribed = False
+        self.patience: Timer  # with one that does not say Hello
 
 
 class Custodian:
@@ -96,30 +100,33 @@ class Custodian:
             "session": self._id,
             "features": [],
         }
+        link.patience = self._loop.call_at(self._loop.time() + HELLO_TIMEOUT, self._drop, link)
         link.socket.send(encode(Hello(about=about)))
-        self._loop.call_at(self._loop.time() + HELLO_TIMEOUT, self._drop_unless_greeted, link)
 
-    def _drop_unless_greeted(self, link: Link) -> None:
-        if not link.greeted and link in self._links:
+    def _drop(self, link: Link) -> None:
+        if link in self._links:
             link.socket.close()
             self._on_link_closed(link)
 
     def _on_link_closed(self, link: Link) -> None:
         self._links.discard(link)
+        link.patience.cancel()
         if self._host is None and not self._links:
             self._loop.stop()  # nobody is left who could tell us to start
         self._leave_if_done()
 
     def _on_message(self, link: Link, message: Message, fds: list[int]) -> None:
-        match message:
-            case Hello():
-                negotiate(message)
-                link.greeted = True
-            case Request() if link.greeted:
-                self._answer(link, message, fds)
-                fds = []
-        for fd in fds:
-            os.close(fd)
+        try:
+            match message:
+                case Hello():
+                    negotiate(message)
+                    link.greeted = True
+                    link.patience.cancel()
+                case Request() if link.greeted:
+                    self._answer(link, message, fds)
+        finally:
+            for fd in fds:  # nobody took them
+                os.close(fd)
 
     def _answer(self, link: Link, request: Request, fds: list[int]) -> None:
         try:
@@ -135,9 +142,6 @@ class Custodian:
             if result is None:  # the connection is no link any more
                 return
             reply = Response(request.id, result)
-        for fd in fds:  # nobody took them
-            with contextlib.suppress(OSError):
-                os.close(fd)
         link.socket.send(encode(reply))
 
     def _running_host(self) -> SessionHost:
@@ -194,7 +198,11 @@ class Custodian:
         host = self._running_host()
         if len(fds) != 1:
             raise RemoteProtocolError("handover: exactly one descriptor must come along")
-        sock = socket.socket(fileno=fds.pop())
+        try:
+            sock = socket.socket(fileno=fds[0])
+        except OSError as error:
+            raise RemoteProtocolError(f"handover: what came along is no socket: {error.strerror}") from error
+        fds.clear()  # it is the socket's now
         host.join(sock, unread, request_id, joining)
         return {}
 
@@ -211,7 +219,10 @@ class Custodian:
     def _set_name(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
         host = self._running_host()
         assert self._record is not None
-        self._record = self._record.changed(name=Params("set_name", request.params).text_or_none("name"))
+        name = Params("set_name", request.params).text_or_none("name")
+        if pack_text(name) != name or len(name or "") > MAX_NAME:
+            raise RemoteProtocolError(f"set_name: 'name' must be UTF-8 and {MAX_NAME} characters at most")
+        self._record = self._record.changed(name=name)
         host.session.about["name"] = self._record.name
         self._publish()
         return {}

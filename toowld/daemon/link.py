@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from toowld import __version__
-from toowld.errors import CustodianLost, CustodianUnreachable, RemoteProtocolError, from_wire
+from toowld.errors import (
+    CustodianLost,
+    CustodianUnreachable,
+    LocalProtocolError,
+    RemoteProtocolError,
+    from_wire,
+)
 from toowld.host import FrameSocket
 from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode, negotiate
 
@@ -43,7 +50,9 @@ class Link:
         self.hello: asyncio.Future[Hello] = self._loop.create_future()
         #: Requests that timed out and were not answered since: while there are any, the peer hangs.
         self.overdue: set[int] = set()
-        self._socket = FrameSocket(sock, self._loop, on_message=self._on_message, on_close=self._on_close)
+        self._socket = FrameSocket(
+            sock, self._loop, on_message=self._on_message, on_close=self._on_close, patient=True
+        )
 
     @property
     def is_open(self) -> bool:
@@ -69,14 +78,21 @@ class Link:
 
         Raises:
             ToowlError: the one that the peer's `Failure` names.
+            LocalProtocolError: it does not fit into a frame.
             CustodianLost: the peer is gone. CustodianUnreachable: it does not answer in time.
         """
         self._last_id += 1
         request_id = self._last_id
+        try:
+            frame = encode(Request(request_id, method, params or {}))
+        except LocalProtocolError:
+            for fd in fds:
+                os.close(fd)
+            raise
         future: asyncio.Future[Mapping[str, Any]] = self._loop.create_future()
         if self.is_open:
             self._answers[request_id] = future
-        self._socket.send(encode(Request(request_id, method, params or {})), fds)
+        self._socket.send(frame, fds)
         if not self.is_open:
             raise CustodianLost(f"the {self._what} is gone")
         try:
@@ -89,6 +105,8 @@ class Link:
             self._answers.pop(request_id, None)
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
+        for fd in fds:  # nobody asked for any
+            os.close(fd)
         match message:
             case Hello():
                 try:

@@ -109,6 +109,9 @@ def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Join
     client_id = params.text("client_id")
     if not 0 < len(client_id) <= 64:
         raise RemoteProtocolError("attach: 'client_id' must have 1 to 64 characters")
+    tty = params.text_or_none("tty")
+    if len(tty or "") > 256:  # all of them together are told in one frame
+        raise RemoteProtocolError("attach: 'tty' must have 256 characters at most")
     return Joining(
         client_id=client_id,
         size=params.size() if values.get("rows") is not None else None,
@@ -116,6 +119,6 @@ def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Join
         from_seq=params.integer_or_none("from_seq"),
         replay_bytes=replay_bytes if params.flag("replay", True) else 0,
         pid=params.integer_or_none("pid"),
-        tty=params.text_or_none("tty"),
+        tty=tty,
         redraw=params.flag("redraw", False),
     )

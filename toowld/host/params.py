@@ -34,9 +34,10 @@ class Params:
     def text(self, name: str, default: Any = _MISSING) -> str:
         """Text, also text that is not UTF-8 (see `wire.text`)."""
         value = self._values.get(name, default)
-        if type(value) is bytes:
-            return str(unpack_text(value))
-        return self._get(name, str, default)
+        text = str(unpack_text(value)) if type(value) is bytes else self._get(name, str, default)
+        if "\0" in (text or ""):  # no path, argument or name can hold it
+            raise RemoteProtocolError(f"{self._method}: '{name}' must not hold NUL")
+        return text
 
     def text_or_none(self, name: str) -> str | None:
         return None if self._values.get(name) is None else self.text(name)
@@ -78,6 +79,8 @@ class Params:
         texts = unpack_text(value)
         if type(texts) is not list or not all(type(text) is str for text in texts):
             raise RemoteProtocolError(f"{self._method}: '{name}' must be a list of texts")
+        if any("\0" in text for text in texts):
+            raise RemoteProtocolError(f"{self._method}: '{name}' must not hold NUL")
         return tuple(texts)
 
     def environment(self, name: str) -> dict[str, str]:

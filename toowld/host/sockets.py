@@ -27,6 +27,11 @@ _FDS_AT_ONCE = 4
 #: Descriptors that may wait for the rest of their frames: a peer must not use up all that this process may open.
 _FDS_WAITING = 16
 
+#: A peer that lets so much of what we sent wait is not read from until it took half of that (bytes): who asks without
+#: reading the answers must not fill our memory. Far more than is ever queued for an attached client, which
+#: has to be heard while its terminal stands still.
+UNREAD_LIMIT = 1 << 20
+
 _UCRED = struct.Struct("3i")
 
 #: Connections that may wait to be accepted. A burst of clients after a restart is served from here.
@@ -91,6 +96,7 @@ class FrameSocket:
             `close_when_sent` waited for; never after `close` or `release`.
         on_sent: called after bytes went out, with how many are left; and with 0 after `watch_room`.
         unread: bytes that somebody else had read from the socket already.
+        patient: the peer is one of ours and reads what it asked for: never leave it unheard.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class FrameSocket:
         on_close: Callable[[str], None],
         on_sent: Callable[[int], None] | None = None,
         unread: bytes = b"",
+        patient: bool = False,
     ) -> None:
         sock.setblocking(False)
         self.sock = sock
@@ -122,6 +129,8 @@ class FrameSocket:
         self._closing = False
         self._deaf = False  # the peer takes nothing any more; what it said before is still to be read
         self._paused = False
+        self._held = False  # it has too much of ours to read
+        self._patient = patient
         loop.add_reader(self._fd, self._on_readable)
 
     @property
@@ -144,8 +153,18 @@ class FrameSocket:
         """Go on after `pause`."""
         if self._open and self._paused:
             self._paused = False
+            self._listen()
+
+    def _listen(self) -> None:
+        """Read on, unless something else forbids it, beginning with what was read before."""
+        if self._open and not self._paused and not self._held:
             self._loop.add_reader(self._fd, self._on_readable)
             self._deliver()
+
+    def _hold(self) -> None:
+        if self.queued > UNREAD_LIMIT and not self._patient and not self._held and self._open:
+            self._held = True
+            self._loop.remove_reader(self._fd)
 
     def _on_readable(self) -> None:
         try:
@@ -167,6 +186,7 @@ class FrameSocket:
             self._fail("closed")
             return
         if self._closing:
+            self._close_fds()
             return  # only its last bytes still matter
         self._decoder.feed(data)
         self._deliver()
@@ -175,11 +195,12 @@ class FrameSocket:
 
     def _deliver(self) -> None:
         try:
-            while self._open and not self._closing and not self._paused:
+            while self._open and not (self._closing or self._paused or self._held):
                 message = self._decoder.next_message()
                 if message is None:
                     break
                 self.on_message(message, self._fds_of_last())
+                self._hold()
         except RemoteProtocolError as error:
             self._fail(str(error))
 
@@ -224,6 +245,13 @@ class FrameSocket:
                 self._loop.remove_writer(self._fd)
             if had == 0 and self.on_sent is not None:
                 self.on_sent(0)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hear it again, once it has read enough."""
+        if self._held and self.queued <= UNREAD_LIMIT // 2:
+            self._held = False
+            self._listen()
 
     def _flush(self) -> bool:
         """Write until all is gone or the kernel takes no more. Returns whether all is gone."""
@@ -249,6 +277,8 @@ class FrameSocket:
         self._loop.remove_writer(self._fd)
         if self._closing:
             self._fail("gone")
+        elif self._held:
+            self._loop.call_at(self._loop.time(), self._let_go)  # not from within whoever sends
 
     def _send_some(self) -> int:
         head, fds = self._out[0]
@@ -296,10 +326,13 @@ class FrameSocket:
         self._open = False
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
+        self._close_fds()
+        self._drop_queue()
+
+    def _close_fds(self) -> None:
         for _, fds in self._fds:
             _close_all(fds)
         self._fds.clear()
-        self._drop_queue()
 
     def _drop_queue(self) -> None:
         for _, fds in self._out:
