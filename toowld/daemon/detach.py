@@ -11,6 +11,8 @@ import logging.handlers
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
 
 from daemon import DaemonContext
 from daemon.pidfile import TimeoutPIDLockFile
@@ -33,12 +35,20 @@ def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
 
 
+class _PrivateLog(logging.handlers.RotatingFileHandler):
+    """0600 by itself: the umask is that of the shells that we start, and none of our business."""
+
+    def _open(self) -> TextIOWrapper:
+        return TextIOWrapper(open(self.baseFilename, "ab", opener=_open_private), encoding="utf-8")
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _log_to_file(paths: Paths) -> int:
-    """Rotated, 0600. Returns the descriptor that must stay open."""
-    os.umask(0o077)
-    handler = logging.handlers.RotatingFileHandler(
-        paths.daemon_log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
-    )
+    """Rotated. Returns the descriptor that must stay open."""
+    handler = _PrivateLog(paths.daemon_log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[handler])
     assert handler.stream is not None  # only with delay=True
     return handler.stream.fileno()
@@ -90,7 +100,8 @@ def _become_daemon(paths: Paths, writer: int) -> None:
         log_fd = _log_to_file(paths)
         context = DaemonContext(
             working_directory="/",
-            umask=0o077,
+            umask=_umask(),  # our files have their modes without it
+            prevent_core=False,  # a hard limit, and so one of every shell that we start
             files_preserve=[log_fd, writer],
             # Stale after a kill -9; the lock in the runtime folder decides who may run, not this file.
             pidfile=_PidFile(str(paths.runtime / "toowld.pid")),
@@ -104,9 +115,17 @@ def _become_daemon(paths: Paths, writer: int) -> None:
         tell(f"the daemon failed: see {paths.daemon_log}")
 
 
+def _umask() -> int:
+    """The present one; there is no way to ask for it without setting it."""
+    present = os.umask(0o077)
+    os.umask(present)
+    return present
+
+
 class _PidFile(TimeoutPIDLockFile):  # type: ignore[misc]
     """A pid file that a dead daemon's can't block."""
 
     def acquire(self, timeout: float | None = None) -> None:
         self.break_lock()
         super().acquire(timeout=0)
+        Path(self.path).chmod(0o600)

@@ -31,7 +31,7 @@ from toowld.daemon.systemd import Notifier
 from toowld.errors import ConfigError, RefusedError, ToowlError
 from toowld.host.params import Params
 from toowld.host.sockets import is_peer_us, listen
-from toowld.paths import Paths
+from toowld.paths import Paths, UnsafeFolder
 from toowld.session import State
 
 _log = logging.getLogger(__name__)
@@ -265,9 +265,14 @@ def _take_lock(paths: Paths) -> int:
     """Own the namespace for as long as the returned descriptor is open.
 
     Raises:
-        RefusedError: another daemon owns it.
+        RefusedError: another daemon owns it. UnsafeFolder: the lock file can't be used.
     """
-    fd = os.open(paths.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fd = os.open(paths.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UnsafeFolder(
+            f"can't use {paths.daemon_lock}: {error.strerror}: remove it if it is no file of toowl"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
