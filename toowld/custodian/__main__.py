@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 
 import setproctitle
 
@@ -47,6 +46,8 @@ def _leave_trace(session_id: str) -> None:
     """What is known of a bug goes beside the log, as nobody reads our stderr."""
     path = paths.resolve().session(session_id) / "custodian.log"
     with contextlib.suppress(OSError):  # a full disk: the session matters more than the note
+        import traceback  # only now: it brings a tokenizer along, and every custodian would carry it
+
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
             traceback.print_exc(file=file)
@@ -62,6 +63,12 @@ def main(argv: list[str]) -> int:
         print("toowld: --custodian is started by toowld itself, with --id ID --fd N", file=sys.stderr)
         return 2
     os.set_inheritable(fd, False)
-    os.setsid()
+    with contextlib.suppress(PermissionError):  # we lead a session already
+        os.setsid()
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for standard in (0, 1, 2):  # whoever started us must not be kept by us, nor wait for our output's end
+        os.dup2(null, standard)
+    os.close(null)
     run(session_id, link)
     return 0

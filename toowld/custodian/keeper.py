@@ -17,7 +17,7 @@ from typing import Any
 from toowld import __version__
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.socketfile import SocketFile
-from toowld.errors import RefusedError, RemoteProtocolError, SpawnFailed, ToowlError
+from toowld.errors import AttachRefused, RefusedError, RemoteProtocolError, SpawnFailed, ToowlError
 from toowld.host import FrameSocket, SessionHost, Timer, control
 from toowld.host.params import Params
 from toowld.host.spec import Spec, open_host, start_child
@@ -49,6 +49,7 @@ class Link:
         self.socket: FrameSocket
         self.greeted = False
         self.subscribed = False
+        self.behind = False  # there is news that it was not sent, as it takes nothing
         self.patience: Timer  # with one that does not say Hello
 
 
@@ -69,6 +70,7 @@ class Custodian:
         self._socket_file: SocketFile | None = None
         self._acknowledged = False
         self._host_finished = False
+        self._terminated = False
         self._deadline: Timer = loop.call_at(loop.time() + START_TIMEOUT, loop.stop)
         self._methods: dict[str, Callable[[Link, Request, list[int]], Mapping[str, Any] | None]] = {
             "start": self._start,
@@ -91,6 +93,7 @@ class Custodian:
             self._loop,
             on_message=lambda message, fds: self._on_message(link, message, fds),
             on_close=lambda reason: self._on_link_closed(link),
+            on_sent=lambda queued: self._on_link_took(link, queued),
         )
         self._links.add(link)
         about = {
@@ -196,6 +199,8 @@ class Custodian:
         request_id = params.integer("request_id")
         unread = params.data("unread")
         host = self._running_host()
+        if host.finished:  # the daemon can show its end just as well
+            raise AttachRefused(f"session {self._id} has just ended: attach again")
         if len(fds) != 1:
             raise RemoteProtocolError("handover: exactly one descriptor must come along")
         try:
@@ -242,10 +247,22 @@ class Custodian:
             return
         frame = encode(Event("changed", self._info()))
         for link in [link for link in self._links if link.subscribed]:
-            link.socket.send(frame)
+            if link.socket.queued:
+                link.behind = (
+                    True  # a daemon that is stopped gets the last state when it goes on, not all of them
+                )
+            else:
+                link.socket.send(frame)
+
+    def _on_link_took(self, link: Link, queued: int) -> None:
+        if link.behind and not queued:
+            link.behind = False
+            link.socket.send(encode(Event("changed", self._info())))
 
     def _on_host_finished(self) -> None:
         self._host_finished = True
+        if self._terminated:
+            self._loop.stop()
         subscribed = any(link.subscribed for link in self._links)
         wait = ACKNOWLEDGE_TIMEOUT if subscribed else LINGER
         self._deadline.cancel()
@@ -262,14 +279,18 @@ class Custodian:
 
     def _on_terminate(self) -> None:
         """Somebody ends this process (a shutdown, most likely): the log is brought to disk, the child hung up on."""
-        if self._host is not None:
-            self._host.abandon("lost")
-        self._loop.stop()
+        if self._host is None or self._host_finished:
+            self._loop.stop()
+        else:
+            self._terminated = True
+            self._host.abandon("lost")  # finishes when its clients have their last bytes, or had their time
 
     def close(self) -> None:
         """Leave no socket behind."""
         if self._socket_file is not None:
             self._socket_file.close()
+        if self._host_finished and self._host is not None and self._host.log.degraded:
+            self._host.log.close()  # the disk may take by now what it did not when the child ended
         for link in self._links:
             link.socket.close()
 

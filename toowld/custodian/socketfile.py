@@ -2,7 +2,7 @@
 
 Folders below ``/run/user`` are emptied at logout, and people clean up ``/tmp``. The process lives on, but nobody
 could reach it any more. inotify(7) on the socket's own inode tells of its removal without a single periodic wake-up;
-only while the folder can't be made again does a timer try.
+only while the folder can't be made again, and once after it was, does a timer look.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ _IN_CLOEXEC, _IN_NONBLOCK = 0o2000000, 0o4000
 #: The link count changes when a file is unlinked; the inode itself lives as long as it is bound.
 _IN_ATTRIB, _IN_MOVE_SELF, _IN_DELETE_SELF = 0x4, 0x800, 0x400
 
-#: While the folder is missing it is tried again so often (seconds).
+#: While the folder is missing it is tried again so often, and so long after it came back it is looked at once
+#: more: what empties a folder (systemd-logind, at logout) often takes it away a moment later, mount and all, which
+#: no inode of ours notices (seconds).
 RETRY = 5.0
+
+#: With no descriptor free for a client, so long nobody is accepted (seconds).
+FULL = 1.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,13 +45,18 @@ class SocketFile:
         self._path = path
         self._loop = loop
         self._on_connection = on_connection
-        self._retry: Timer | None = None
+        self._again: Timer | None = None
+        self._pause: Timer | None = None
         self._socket: socket.socket | None = None
         self._inode = -1
         self._inotify = int(_libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK))
         if self._inotify >= 0:  # else (the user's inotify instances are used up) the file is just not watched
             loop.add_reader(self._inotify, self._on_inotify)
-        self._listen()
+        try:
+            self._listen()
+        except OSError:
+            self.close()
+            raise
 
     def _listen(self) -> None:
         sock = listen(self._path)
@@ -62,18 +72,37 @@ class SocketFile:
         assert self._socket is not None
         try:
             connection, _ = self._socket.accept()
-        except OSError:  # the peer is gone again, or no descriptor is free: it stays in the queue
+        except (BlockingIOError, ConnectionError):  # the peer is gone again
+            return
+        except OSError:  # no descriptor is free: the connection stays in the queue, and so "ready"
+            self._loop.remove_reader(self._socket.fileno())
+            self._pause = self._loop.call_at(self._loop.time() + FULL, self._accept_again)
             return
         if is_peer_us(connection):
             self._on_connection(connection)
         else:
             connection.close()
 
+    def _accept_again(self) -> None:
+        self._pause = None
+        if self._socket is not None:
+            self._loop.add_reader(self._socket.fileno(), self._on_acceptable)
+
     def _on_inotify(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._inotify, 4096)
-        if not self._is_ours():
-            self._listen_again()
+        self._look()
+
+    def _look(self) -> None:
+        """Listen again if the file is not ours any more, and look again a while after that."""
+        if self._is_ours():
+            return
+        with contextlib.suppress(OSError):  # the folder can't be made now
+            _make_folder(os.path.dirname(self._path))
+            self._listen()
+        if self._again is not None:
+            self._again.cancel()
+        self._again = self._loop.call_at(self._loop.time() + RETRY, self._look)
 
     def _is_ours(self) -> bool:
         try:
@@ -81,15 +110,10 @@ class SocketFile:
         except OSError:
             return False
 
-    def _listen_again(self) -> None:
-        self._retry = None
-        try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            self._listen()
-        except OSError:
-            self._retry = self._loop.call_at(self._loop.time() + RETRY, self._listen_again)
-
     def _drop_socket(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
@@ -97,8 +121,8 @@ class SocketFile:
 
     def close(self) -> None:
         """Stop listening, and remove the file if it is still ours (a successor may have the name by now)."""
-        if self._retry is not None:
-            self._retry.cancel()
+        if self._again is not None:
+            self._again.cancel()
         if self._is_ours():
             with contextlib.suppress(OSError):  # the folder went away between the two lines
                 os.unlink(self._path)
@@ -107,3 +131,10 @@ class SocketFile:
             os.close(self._inotify)
             self._inotify = -1
         self._drop_socket()
+
+
+def _make_folder(path: str) -> None:
+    """Make a folder and what is missing above it, for us alone: the daemon takes no other (`toowld.paths`)."""
+    if not os.path.isdir(path):
+        _make_folder(os.path.dirname(path))
+        os.mkdir(path, 0o700)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,8 +21,9 @@ import sys
 import setproctitle
 
 from toowld.custodian import __main__ as custodian
-from toowld.errors import RemoteProtocolError
-from toowld.wire import Failure, FrameDecoder, Request, Response, encode
+from toowld.wire import Failure, FrameDecoder, Message, Request, Response, encode
+
+_ID = re.compile(r"[0-9a-f]{8}")
 
 
 def serve(daemon: socket.socket) -> None:
@@ -35,25 +37,37 @@ def serve(daemon: socket.socket) -> None:
     gc.collect()
     gc.freeze()  # a collection in a custodian would else write to, and so copy, every page that it shares
     while True:
-        data, received, _flags, _address = socket.recv_fds(daemon, 4096, 4)
+        # Close-on-exec: the link must not reach the shells.
+        data, received, _flags, _address = socket.recv_fds(daemon, 4096, 4, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return
         fds += received
         decoder.feed(data)
         for message in decoder.messages():
-            if not isinstance(message, Request) or not fds:
-                raise RemoteProtocolError("a zygote takes fork requests, each with a descriptor")
-            link_fd = fds.pop(0)
-            try:
-                pid = os.fork()
-            except OSError as error:
-                daemon.sendall(encode(Failure(message.id, "spawn-failed", f"can't fork: {error.strerror}")))
-                os.close(link_fd)
-                continue
-            if pid == 0:
-                _become_custodian(daemon, str(message.params["id"]), link_fd, fds)
+            if isinstance(message, Request):
+                # A request without a descriptor gets none: the kernel ends a read where one came.
+                daemon.sendall(encode(_answer(daemon, message, fds)))
+
+
+def _answer(daemon: socket.socket, request: Request, fds: list[int]) -> Message:
+    """Fork, and tell how it went. ``fds``: that came and are not used yet."""
+    session_id = request.params.get("id")
+    link_fd = fds.pop(0) if fds else -1
+    try:
+        if request.method != "fork" or not isinstance(session_id, str) or not _ID.fullmatch(session_id):
+            return Failure(request.id, "refused", "a zygote takes fork requests, each with a session id")
+        if link_fd < 0:
+            return Failure(request.id, "refused", "a fork request comes with one descriptor")
+        try:
+            pid = os.fork()
+        except OSError as error:
+            return Failure(request.id, "spawn-failed", f"can't fork: {error.strerror}")
+        if pid == 0:
+            _become_custodian(daemon, session_id, link_fd, fds)
+        return Response(request.id, {"pid": pid})
+    finally:
+        if link_fd >= 0:
             os.close(link_fd)
-            daemon.sendall(encode(Response(message.id, {"pid": pid})))
 
 
 def _become_custodian(daemon: socket.socket, session_id: str, link_fd: int, others: list[int]) -> None:

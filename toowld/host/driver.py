@@ -13,14 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
 from toowld.host.loop import Loop, Timer
 from toowld.host.pty import Pty
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
-from toowld.log.view import LogView
 from toowld.log.writer import LogWriter
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
@@ -40,6 +39,9 @@ from toowld.wire import (
     Unknown,
 )
 from toowld.wire import codec as wire_codec
+
+if TYPE_CHECKING:
+    from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
 
 #: The PTY is read up to here in one wake-up: then clients, timers and the next session get their turn.
 READ_AT_ONCE = 64 << 10
@@ -107,7 +109,7 @@ class SessionHost:
     ) -> None:
         self.session = session
         self.log = log
-        self._writer = cast(LogWriter, log)  # an engine whose child has ended writes nothing to its view
+        self._writer = cast("LogWriter", log)  # an engine whose child has ended writes nothing to its view
         self.last_active_at = time.time()
         self._loop = loop
         self._on_changed = on_changed

@@ -118,6 +118,18 @@ class Pty:
         self.fd = self._keep_fd = self.pidfd = -1
 
 
+def check_start(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
+    """Find out what can be known beforehand, so that a start which can't succeed leaves no trace.
+
+    Raises:
+        SpawnFailed: the program or the folder is missing.
+    """
+    find_program(argv[0], cwd, env)
+    if not os.path.isdir(cwd):
+        reason = os.strerror(errno.ENOTDIR if os.path.lexists(cwd) else errno.ENOENT)
+        raise SpawnFailed(f"can't enter folder {cwd}: {reason}: give another with --cwd")
+
+
 def _spawn_on(tty: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], argv0: str | None) -> int:
     program = find_program(argv[0], cwd, env)
     _keep_descriptors()

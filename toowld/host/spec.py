@@ -11,6 +11,7 @@ from toowld.errors import RemoteProtocolError, SpawnFailed
 from toowld.host.driver import SessionHost
 from toowld.host.loop import Loop
 from toowld.host.params import Params
+from toowld.host.pty import check_start
 from toowld.log import LogWriter
 from toowld.session import Record, Session
 from toowld.wire.text import pack_text
@@ -84,9 +85,10 @@ def open_host(
     """Open the log and make a host, without starting the child yet (`start_child`).
 
     Raises:
-        SpawnFailed: the log can't be opened.
+        SpawnFailed: the log can't be opened, or the child certainly not be started; nothing is left behind.
     """
     record = spec.record
+    check_start(spec.argv, record.cwd, spec.env)
     try:
         log = LogWriter(Path(spec.folder), record.id, limit=record.scrollback_bytes, size=record.size)
     except OSError as error:
