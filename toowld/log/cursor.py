@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from toowld.log.format import OUTPUT
+from toowld.log.safe import SafeStart
 from toowld.log.segments import PIECE, SegmentScan, open_segment
 
 if TYPE_CHECKING:
     from toowld.log.ring import Ring
     from toowld.log.writer import Segment
-
-#: After a gap, a newline is looked for in this much output: no text line is longer, and a screen that a full-screen
-#: program draws is not much larger either.
-_SAFE_WITHIN = 64 << 10
 
 #: Read at once, as long as that holds a whole record: what one client is sent before the next one's turn.
 _PIECE = 128 << 10
@@ -38,8 +35,7 @@ class Cursor:
 
     `seq` is the next byte to read. What `read` returned began at ``cursor.seq - len(data)``; where that is more
     than `seq` was before, the output in between is not held: a gap, to be announced. After a gap, reading
-    goes on where text can begin: after a newline if there is one in the next 64 KiB, else at the beginning
-    of a character.
+    goes on where output can begin (`toowld.log.safe`).
     """
 
     __slots__ = ("_held", "_log", "_pending", "_pieces", "_safe_due", "seq")
@@ -91,23 +87,17 @@ class Cursor:
         return held or next(self._pieces)
 
     def _find_safe(self, seq: int, data: bytes) -> tuple[int, bytes]:
-        """Skip from ``seq`` to where text can begin. ``data`` is what was read from there."""
+        """Skip from ``seq`` to where output can begin. ``data`` is what was read from there."""
         self._safe_due = False
-        while (newline := data.find(b"\n", 0, _SAFE_WITHIN)) < 0 and len(data) < _SAFE_WITHIN:
-            found = self._take()
-            if found is None:
+        start = SafeStart()
+        start.feed(data)
+        while not start.decided and (found := self._take()) is not None:
+            if found[0] != seq + len(start.data):
+                self._held = found  # the next gap: what is before it must do
                 break
-            if found[0] != seq + len(data):  # the next gap; what is before it has no newline
-                seq, data = found
-                continue
-            data += found[1]
-        if newline >= 0:
-            skip = newline + 1
-        else:
-            skip = 0
-            while skip < min(3, len(data)) and data[skip] & 0xC0 == 0x80:
-                skip += 1
-        return seq + skip, data[skip:]
+            start.feed(found[1])
+        skip = start.skip()
+        return seq + skip, bytes(memoryview(start.data)[skip:])
 
 
 def _pieces(log: Readable, seq: int) -> Iterator[tuple[int, bytes] | None]:
