@@ -395,10 +395,11 @@ def test_the_daemon_dies_while_it_makes_sessions(sandbox: Sandbox) -> None:
     wait_for(
         lambda: len(sandbox.processes()) == 2 + 2 * len(running), what="daemon, zygote and sessions only"
     )
-    for session in ls(sandbox).values():
-        if session["state"] == "running":
-            sandbox.toowl("kill", session["id"])
-        sandbox.toowl("rm", session["id"])
+    with sandbox.client() as client:
+        for session in client.request("list")["sessions"]:
+            if session["state"] == "running":
+                client.request("kill", session=session["id"], force=True)
+            client.request("remove", session=session["id"])
     assert not ls(sandbox)
     assert not list(sandbox.paths.sessions.iterdir())
 
@@ -426,6 +427,7 @@ def test_the_daemon_dies_before_a_custodian_got_its_orders(sandbox: Sandbox) -> 
     sandbox.up()
     assert displayed(sandbox, "half") == "ended (lost)"
     terminal = sandbox.attach_pty("half")
+    terminal.expect("new shell")
     wait_for(lambda: sleeps(sandbox, 4711))
     terminal.send(DETACH)
     assert terminal.wait() == 0

@@ -74,6 +74,34 @@ def test_forget_removes_everything(store: Store) -> None:
     store.forget(RECORD.id)  # gone already is as good
 
 
+def test_a_removal_that_was_cut_short(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten is forgotten, though the daemon died before all files were gone."""
+    store.save(RECORD)
+    (store.folder(RECORD.id) / "00000000000000000000.log").touch()
+
+    def die(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            store.forget(RECORD.id)
+    assert store.load_all() == ([], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_begun_and_never_was_is_swept_away(store: Store, tmp_path: Path) -> None:
+    """The daemon died before the first record was whole. A log is another matter: somebody's output is in it."""
+    store.save(RECORD)
+    for name, files in (("0000000a", []), ("0000000b", ["record~"]), ("0000000c", ["1.log"]), ("notes", [])):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_text("x")
+    [strange] = store.sweep({RECORD.id})
+    assert Path(strange.path).name == "0000000c"
+    assert {path.name for path in tmp_path.iterdir()} == {RECORD.id, "0000000c", "notes"}
+
+
 def test_what_is_no_file_of_ours_is_not_read(store: Store, tmp_path: Path) -> None:
     """Neither waits for a pipe, nor follows a link, nor fills the memory."""
     paths = [tmp_path / f"0000000{letter}" / "record" for letter in "abcde"]

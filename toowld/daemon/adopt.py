@@ -53,6 +53,8 @@ class Adoption:
             self._registry.add(record)
         await self.scan()
         self._settle()
+        for item in self._store.sweep(self._registry):
+            self._skip(Path(item.path), item.reason)
 
     async def scan(self) -> None:
         """Connect to every custodian socket that no session is linked to."""

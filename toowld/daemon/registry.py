@@ -132,7 +132,7 @@ class Registry:
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
 
-    def __contains__(self, session_id: str) -> bool:
+    def __contains__(self, session_id: object) -> bool:
         return session_id in self._entries
 
     def get(self, session_id: str) -> Entry | None:

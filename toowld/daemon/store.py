@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from toowld.errors import ToowlError
 from toowld.session import Record, record
 
 _NAME = "record"
+_ID = re.compile(r"[0-9a-f]{8}")
+
+#: The folder of a session that is being removed has this behind its id.
+_REMOVED = "~removed"
 
 #: The kernel takes at most 6 MiB of arguments and environment (execve(2)), so no record is larger.
 _MAX_BYTES = 16 << 20
@@ -82,6 +88,9 @@ class Store:
         """All records, whatever their state, and what could not be read."""
         records, skipped = [], []
         for folder in sorted(self._sessions.iterdir()):
+            if folder.name.endswith(_REMOVED):
+                shutil.rmtree(folder, ignore_errors=True)  # the daemon died over it
+                continue
             try:
                 records.append(self._load(folder))
             except FileNotFoundError:
@@ -106,17 +115,38 @@ class Store:
             raise record.BadRecord(f"the record says session {found.id}")
         return found
 
+    def sweep(self, known: Container[str]) -> list[Skipped]:
+        """Remove what was begun for a session that never was: a folder with neither record nor log.
+
+        Returns:
+            logs that belong to none of the ``known`` sessions; they are left alone.
+        """
+        strange = []
+        for folder in sorted(self._sessions.iterdir()):
+            if not _ID.fullmatch(folder.name) or folder.name in known:
+                continue
+            try:
+                left = {path.name for path in folder.iterdir()}
+                if left <= {f"{_NAME}~"}:
+                    shutil.rmtree(folder)
+                elif _NAME not in left:
+                    strange.append(Skipped(str(folder), "a log without a record, and nobody who keeps it"))
+            except OSError as error:
+                strange.append(Skipped(str(folder), error.strerror or "unreadable"))
+        return strange
+
     def forget(self, session_id: str) -> None:
-        """Remove the record first and then the log, so that a half-done removal is not listed again.
+        """Remove a session's folder: at once for everybody who looks, piece by piece on the disk.
 
         Raises:
             StoreError: something is left.
         """
         folder = self.folder(session_id)
+        doomed = folder.with_name(f"{session_id}{_REMOVED}")
         try:
-            (folder / _NAME).unlink(missing_ok=True)
-            if folder.exists():
-                shutil.rmtree(folder)
+            with contextlib.suppress(FileNotFoundError):  # gone already is as good
+                folder.rename(doomed)
+                shutil.rmtree(doomed)
         except OSError as error:
             raise StoreError(f"can't remove {folder}: {error.strerror}") from error
 
