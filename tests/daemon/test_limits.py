@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import resource
+import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -208,6 +210,26 @@ def test_the_soft_limit_of_files_is_as_the_daemon_had_it(sandbox: Sandbox, persi
     assert psutil.Process(sandbox.daemon_pid).rlimit(psutil.RLIMIT_NOFILE) == (before[1], before[1])
     assert psutil.Process(info["pid"]).rlimit(psutil.RLIMIT_NOFILE) == wanted
     assert ask(sandbox, info["id"], "$(ulimit -Sn)") == str(wanted[0])
+
+
+def test_no_descriptor_left_is_no_reason_to_spin(sandbox: Sandbox) -> None:
+    """Clients wait in the queue; the daemon sleeps, says it once in a while, and goes on when some have left."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sandbox.up()
+    daemon = psutil.Process(sandbox.daemon_pid)
+    daemon.rlimit(psutil.RLIMIT_NOFILE, (40, before[1]))
+    links = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+    for link in links:
+        link.connect(str(sandbox.paths.daemon_socket))
+    wait_for(lambda: "can't accept a client" in sandbox.daemon_text())
+    used = sum(daemon.cpu_times()[:2])
+    begun = time.monotonic()
+    wait_for(lambda: time.monotonic() - begun > 1)
+    assert sum(daemon.cpu_times()[:2]) - used < 0.3
+    assert sandbox.daemon_text().count("can't accept a client") < 30
+    for link in links:
+        link.close()
+    assert ls(sandbox) == {}
 
 
 def test_a_detached_daemon_hands_on_umask_and_core_limit(sandbox: Sandbox) -> None:

@@ -36,6 +36,9 @@ from toowld.session import State
 
 _log = logging.getLogger(__name__)
 
+#: Without a free descriptor, a listening socket is always "ready"; so long we don't look (seconds).
+ACCEPT_PAUSE = 0.2
+
 
 class Daemon:
     """One daemon of one namespace.
@@ -150,17 +153,26 @@ class Daemon:
         _log.info("ready: %s; persistent sessions are %s", text, "on" if self._gate else "off")
         self._notifier.ready(text)
 
-    def _on_acceptable(self, listener: Any) -> None:
+    def _on_acceptable(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError as error:  # the peer is gone again, or no descriptor is free: the others wait
+        except (BlockingIOError, ConnectionAbortedError):  # the peer is gone again
+            return
+        except OSError as error:  # no descriptor is free: the clients wait, and so do we
             _log.warning("can't accept a client: %s", error.strerror)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener.fileno())
+            loop.call_later(ACCEPT_PAUSE, self._accept_again, listener)
             return
         if is_peer_us(sock):
             self._broker.serve(sock)
         else:
             _log.warning("refused a client of another uid")
             sock.close()
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener is self._listener and listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._on_acceptable, listener)
 
     # --- time -------------------------------------------------------------------------------------------
 
