@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
+from toowld.host.aside import Aside
 from toowld.host.loop import Loop, Timer
 from toowld.host.pty import Pty
 from toowld.host.sockets import FrameSocket
@@ -125,6 +126,8 @@ class SessionHost:
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._retry: Timer | None = None
+        self._syncing: Aside | None = None
+        self._sync_again = False
         self._finished = False
         self._encoded: tuple[Message | None, bytes] = (None, b"")
         self._performers: dict[type[do.Effect], Callable[[Any], None]] = {
@@ -420,8 +423,34 @@ class SessionHost:
         self._watch_log()
 
     def _sync_log(self, effect: do.SyncLog) -> None:
-        self._writer.sync()
+        if self.session.state is SessionState.ENDED:
+            self._writer.sync()  # who is told of the end must find it on the disk
+        else:
+            self._begin_sync()
         self._watch_log()
+
+    def _begin_sync(self) -> None:
+        """Sync beside the loop: a slow disk must not hold up a session."""
+        if self._syncing is not None:
+            self._sync_again = True
+            return
+        sync = self._writer.begin_sync()
+        if sync is None:
+            return
+
+        def on_done() -> None:
+            self._syncing = None
+            self._writer.end_sync(sync)
+            self._watch_log()
+            again, self._sync_again = self._sync_again, False
+            if again:
+                self._begin_sync()
+
+        try:
+            self._syncing = Aside(self._loop, sync.run, on_done)
+        except OSError:  # no descriptor is free
+            sync.run()
+            self._writer.end_sync(sync)
 
     def _watch_log(self) -> None:
         """After every use of the log: if it lost its disk, say so and keep trying."""
@@ -432,6 +461,7 @@ class SessionHost:
     def _retry_log(self) -> None:
         self._retry = None
         if self._writer.retry():
+            self._begin_sync()  # what was only in memory has waited long enough
             self._on_changed()
         else:
             self._watch_log()
@@ -532,6 +562,8 @@ class SessionHost:
         self._close_pty()
         if self._retry is not None:
             self._retry.cancel()
+        if self._syncing is not None:
+            self._syncing.forget()  # closing the log syncs it, too
         self.log.close()
         for client in self._clients.values():
             client.socket.close()

@@ -74,6 +74,59 @@ class Segment:
         self.unsynced = False
 
 
+class Sync:
+    """What is to be brought to the disk platter. `run` may be called from any thread: it shares nothing."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.new_names = False
+        self.error: OSError | None = None
+        self._fds: list[tuple[int, Callable[[int], None]]] = []
+
+    def take(self, segment: Segment, fd: int) -> None:
+        """Add a segment; ``fd`` if it is open for writing, else -1.
+
+        Raises:
+            OSError: it can't be opened, or was deleted under its writer.
+        """
+        if fd >= 0:
+            if os.fstat(fd).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, "the log was deleted", segment.path)
+            self._fds.append((os.dup(fd), os.fdatasync))
+        else:
+            with suppress(FileNotFoundError):  # dropped in the meantime
+                self._fds.append((open_segment(segment.path), os.fdatasync))
+        self.segments.append(segment)
+
+    def take_folder(self, folder: str) -> None:
+        """Add the names of new segments.
+
+        Raises:
+            OSError: the folder can't be opened.
+        """
+        # Not fdatasync: ext4 may leave out new names, which are no "data" of a folder.
+        self._fds.append((os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), os.fsync))
+        self.new_names = True
+
+    def run(self) -> None:
+        """Wait for the disk. Never raises; `error` says what went wrong."""
+        try:
+            for fd, bring in self._fds:
+                bring(fd)
+        except OSError as error:
+            self.error = error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go."""
+        while self._fds:
+            try:
+                os.close(self._fds.pop()[0])
+            except OSError as error:  # NFS tells of a failed write here, too
+                self.error = self.error or error
+
+
 class LogWriter:
     """Continues the log in ``folder``, or begins one.
 
@@ -134,6 +187,7 @@ class LogWriter:
         self._new_names = False
         self._resize_due = False
         self._reading: Cursor | None = None
+        self._sync: Sync | None = None  # under way
         self._loaded = False
         try:
             self._load()
@@ -216,26 +270,57 @@ class LogWriter:
 
     def sync(self) -> bool:
         """Bring all to the disk platter (blocks for as long as the disk needs). False if it can't be."""
+        if self._sync is not None:  # under way elsewhere, but not known to be done
+            self._take_back(self._sync)
         if not self.dirty:
             return not self.degraded
+        sync = self.begin_sync()
+        if sync is not None:
+            sync.run()
+            self.end_sync(sync)
+        return not self.degraded
+
+    def begin_sync(self) -> Sync | None:
+        """Prepare a sync that another thread runs; afterwards, call `end_sync`. None if there is nothing to do.
+
+        At most one is under way. What is written meanwhile is for the next one.
+        """
+        if not self.dirty or self._sync is not None:
+            return None
+        sync = Sync()
         try:
             for segment in self.segments:
-                if segment.unsynced and (segment is not self._current or self._fd < 0):
-                    _sync_path(segment.path)
-                    segment.unsynced = False
-            if self._fd >= 0:
-                os.fdatasync(self._fd)
-                if os.fstat(self._fd).st_nlink == 0:
-                    raise FileNotFoundError(errno.ENOENT, "the log was deleted", self._current.path)
-            self._current.unsynced = False
+                if segment.unsynced:
+                    sync.take(segment, self._fd if segment is self._current else -1)
             if self._new_names:
-                _sync_path(self._folder)
-                self._new_names = False
+                sync.take_folder(self._folder)
         except OSError as error:
+            sync.close()
             self._degrade(error)
-            return False
+            return None
+        for segment in sync.segments:
+            segment.unsynced = False
+        self._new_names = False
         self.dirty = False
-        return not self.degraded
+        self._sync = sync
+        return sync
+
+    def end_sync(self, sync: Sync) -> None:
+        """The sync has run. Harmless where `sync` or `close` has overtaken it."""
+        if sync is not self._sync:
+            return
+        self._sync = None
+        if sync.error is not None:
+            self._take_back(sync)
+            self._degrade(sync.error)
+
+    def _take_back(self, sync: Sync) -> None:
+        """Count what a sync was to bring to the disk as not there."""
+        self._sync = None
+        for segment in sync.segments:
+            segment.unsynced = True
+        self._new_names = self._new_names or sync.new_names
+        self.dirty = True
 
     def retry(self) -> bool:
         """While degraded, call about once a second: goes back to disk if that works. True if not degraded."""
@@ -448,14 +533,3 @@ def _cut_torn_tail(segment: Segment) -> int:
         os.truncate(segment.path, good)
         segment.size = good
     return scanner.seq
-
-
-def _sync_path(path: str) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # dropped in the meantime
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
