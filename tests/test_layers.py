@@ -43,7 +43,10 @@ PURE = [
     "toowld/session/*.py",
     "toowld/log/format.py",
     "toowld/log/text.py",
+    "toowld/log/plain.py",
     "toowl/keys.py",
+    "toowl/literal.py",
+    "toowl/when.py",
 ]
 IMPURE = {
     "asyncio",

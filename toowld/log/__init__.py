@@ -9,6 +9,8 @@
     reader           LogReader: anyone else, at any time, also on the log of a dead session
     cast             records as an asciinema recording
     text      PURE   output as plain lines
+    plain     PURE   the same of whole blocks at once, and which of them a search need not look at
+    lines            records as lines with their times
 
 The custodian loads ``toowld.log.writer`` and nothing of the reading side; so this package resolves the
 names below only when they are asked for. One log serves replay, restore, ``capture`` and ``export``, and none of

@@ -49,10 +49,13 @@ class TextLines:
     Args:
         cols: the terminal's width, if known: then a carriage return goes back to the beginning of the row
             on the screen, not of the whole line, which matters when a long command was edited.
+        keep_alternate: keep what is on the alternate screen until it is known whether the program leaves it.
+            Without, it is left out at once, and needs no memory, however long the program runs.
     """
 
-    def __init__(self, cols: int | None = None) -> None:
+    def __init__(self, cols: int | None = None, *, keep_alternate: bool = True) -> None:
         self._cols = cols
+        self._keeping = keep_alternate
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
         self._string_end: re.Pattern[str] | None = None
@@ -66,6 +69,18 @@ class TextLines:
         """The terminal is that wide from here on."""
         self._cols = cols
 
+    @property
+    def clean(self) -> bool:
+        """Nothing is begun: what comes next is read as if it were the first."""
+        return not (
+            self._cells
+            or self._at
+            or self._rest
+            or self._string_end is not None
+            or self._alternate is not None
+            or self._decoder.getstate()[0]
+        )
+
     def feed(self, data: bytes) -> list[str]:
         """The lines that ``data`` finishes."""
         self._take(self._decoder.decode(data))
@@ -76,13 +91,17 @@ class TextLines:
         self._take(self._decoder.decode(b"", final=True))
         if self._cells:
             self._end_line()
-        self._keep_alternate()
+        if self._keeping:
+            self._keep_alternate()
         return self._given()
 
     def _given(self) -> list[str]:
-        if self._alternate is not None:
+        if self._alternate is None:
+            lines, self._lines = self._lines, []
+        elif self._keeping:
             return []
-        lines, self._lines = self._lines, []
+        else:
+            lines, self._alternate, self._lines = self._alternate, [], []
         return lines
 
     def _take(self, text: str) -> None:
@@ -163,8 +182,10 @@ class TextLines:
             self._blank(self._at, min(self._at + max(count, 1), len(self._cells)))
         elif final in "hl" and params[:1] == "?" and _ALTERNATE & {f"?{p}" for p in params[1:].split(";")}:
             self._switch(final == "h")
-        elif final in "Hfd" and self._cells:
-            self._end_line()  # elsewhere on the screen: what is printed there is not of this line
+        elif final in "Hfd":
+            if self._cells:
+                self._end_line()  # elsewhere on the screen: what is printed there is not of this line
+            self._at = self._row = 0
         if max(self._at, len(self._cells)) >= _LONGEST_LINE:
             self._end_line()
 
@@ -200,6 +221,7 @@ class TextLines:
             self._keep_alternate()
             if self._cells:
                 self._end_line()
+            self._at = self._row = 0
             self._alternate, self._lines = self._lines, []
         elif self._alternate is not None:
             self._lines, self._alternate = self._alternate, None
