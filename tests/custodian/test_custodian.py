@@ -248,6 +248,8 @@ def test_a_start_that_fails_leaves_nothing(world: World, how: str, changes: dict
     answer = link.ask("start", **params)
     assert isinstance(answer, Failure) and answer.code == "spawn-failed", answer
     assert answer.text and "\n" not in answer.text
+    # Before it answers: a daemon that reads this kills the custodian at once.
+    assert not world.socket(ID).exists()
     link.expect_eof() if "socket" not in changes else link.close()
     world.gone(pid)
     assert not world.socket(ID).exists()

@@ -174,6 +174,7 @@ class Custodian:
             )
             start_child(self._host, spec)
         except SpawnFailed:
+            self._socket_file.close()  # now: a daemon that reads our answer does not wait until we are gone
             self._loop.stop()
             raise
         _shield_from_oom()

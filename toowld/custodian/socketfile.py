@@ -126,6 +126,7 @@ class SocketFile:
         if self._is_ours():
             with contextlib.suppress(OSError):  # the folder went away between the two lines
                 os.unlink(self._path)
+            self._inode = -1  # free now: a successor's file may get the same number
         if self._inotify >= 0:
             self._loop.remove_reader(self._inotify)
             os.close(self._inotify)
