@@ -39,7 +39,9 @@ def test_usage_names_every_option(name: str) -> None:
     for action in parser._actions:
         if action.help == argparse.SUPPRESS or "--help" in action.option_strings:
             continue
-        if action.option_strings and not {"--yes", "-o", "-n", "-d"} & set(action.option_strings):
+        if action.option_strings and not {"--yes", "-o", "-n", "-d", "-f", "-i", "-C"} & set(
+            action.option_strings
+        ):
             assert action.option_strings[-1] in usage
         elif action.option_strings:
             assert any(re.search(rf"(^|\W){re.escape(flag)}\b", usage) for flag in action.option_strings)

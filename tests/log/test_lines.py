@@ -33,6 +33,8 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 SWITCHES = st.sampled_from([ENTER, LEAVE, b"\x1b[?47h", b"\x1b[?1;1047l", b"\x1bc", b"vim\r\n"])
 
+SCREENS = st.lists(st.one_of(SWITCHES, st.sampled_from([b"a\r\n", b"b", b"\n", b"x\ry"])), max_size=20)
+
 
 def source(*items: LogRecord | GapMark) -> Callable[[int], Iterator[LogRecord | GapMark]]:
     """As `LogReader.records`."""
@@ -79,7 +81,7 @@ def test_as_character_by_character(pieces: list[bytes], size: int) -> None:
 
 
 @given(
-    st.lists(st.one_of(SWITCHES, st.sampled_from([b"a\r\n", b"b", b"\n", b"x\ry"])), max_size=20),
+    SCREENS,
     st.integers(1, 40),
 )
 def test_alternate_screens(pieces: list[bytes], size: int) -> None:

@@ -22,6 +22,8 @@ COMMANDS = {
     "resize": "resize",
     "send": "send",
     "capture": "capture",
+    "logs": "logs",
+    "search": "search",
     "export": "export",
     "completion": "completion",
     "version": "version",

@@ -6,13 +6,16 @@ needs neither a daemon nor a custodian.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from toowl.commands._offline import recorded, resolve
 from toowld import paths
 from toowld.client import Client
-from toowld.errors import DaemonUnreachable
+from toowld.errors import CustodianUnreachable, DaemonUnreachable
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
 
@@ -32,6 +35,7 @@ class History:
         where = paths.resolve()
         self.record: dict[str, Any] = {}
         self._client: Client | None = None
+        self._reader: LogReader | None = None
         try:
             self._client = Client.connect(where)
         except DaemonUnreachable:
@@ -44,6 +48,7 @@ class History:
             self._client.close()
             raise
         self.record = recorded(where, self.info["id"])
+        self._reader = _files(self.info)
 
     def __enter__(self) -> History:
         return self
@@ -51,6 +56,19 @@ class History:
     def __exit__(self, *_: object) -> None:
         if self._client is not None:
             self._client.close()
+
+    def watching(self) -> AbstractContextManager[Client | None]:
+        """A connection to attach to the session by: to the daemon, else to its keeper; None if neither is there.
+
+        It takes the daemon's connection: nothing more can be asked by `records` of what only the daemon knows.
+        """
+        if self._client is not None:
+            client, self._client = self._client, None
+            return client
+        try:
+            return Client.connect_path(paths.resolve().custodian_socket(self.info["id"]))
+        except CustodianUnreachable:  # it has ended, or was never persistent
+            return nullcontext()
 
     @property
     def label(self) -> str:
@@ -60,13 +78,24 @@ class History:
     @property
     def end(self) -> int:
         """Where the output ended when the session was found."""
-        return self._reader.end if self._client is None else int(self.info.get("seq") or 0)
+        if self._client is None and self._reader is not None:
+            return self._reader.end
+        return int(self.info.get("seq") or 0)
 
     def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
         """All that is held from ``from_seq`` on, and marks where something is missing."""
-        if self._client is None:
+        if self._reader is not None:
             return self._reader.records(from_seq)
+        assert self._client is not None
         return _pages(self._client, self.info["id"], from_seq)
+
+
+def _files(info: dict[str, Any]) -> LogReader | None:
+    """The log itself, where we see it as the daemon does: megabytes need not go through its socket then."""
+    folder = info.get("log_dir")
+    if info.get("degraded") or not isinstance(folder, str) or not os.access(folder, os.R_OK | os.X_OK):
+        return None
+    return LogReader(Path(folder))
 
 
 def _pages(client: Client, session_id: str, seq: int) -> Iterator[LogRecord | GapMark]:

@@ -75,6 +75,13 @@ def add_session(parser: argparse.ArgumentParser, *, optional: bool = False) -> N
     )
 
 
+def whole_number(text: str) -> int:
+    """The value of an option that counts something, from 1 on."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines")
+    return int(text)
+
+
 def current_session() -> str | None:
     """The id of the session that this process runs in, None outside."""
     return os.environ.get("TOOWL_SESSION") or None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from toowl.commands._connect import note
 from toowl.commands._history import History
-from toowl.commands._options import Parser, add_session, command_parser
+from toowl.commands._options import Parser, add_session, command_parser, whole_number
 from toowl.commands._text import size
 from toowld.log import OUTPUT, GapMark, LogRecord, TextLines
 
@@ -32,15 +31,9 @@ def parser() -> Parser:
         ),
     )
     add_session(made)
-    made.add_argument("--lines", metavar="N", type=_count, help="only the last N lines")
+    made.add_argument("--lines", metavar="N", type=whole_number, help="only the last N lines")
     made.add_argument("--raw", action="store_true", help="the bytes as they were")
     return made
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines")
-    return int(text)
 
 
 def run(argv: list[str]) -> int:
@@ -63,8 +56,10 @@ _Records = Iterable[LogRecord | GapMark]
 
 def _telling_gaps(records: _Records) -> _Records:
     for record in records:
-        if isinstance(record, GapMark) and (missing := record.end - record.start):
-            note(f"{size(missing)} of output are not there: {_REASONS.get(record.reason, record.reason)}")
+        if isinstance(record, GapMark) and record.size is None:
+            note("some output is not there: lost in a power cut or the like, nobody knows how much")
+        elif isinstance(record, GapMark) and record.size:
+            note(f"{size(record.size)} of output are not there: {_REASONS.get(record.reason, record.reason)}")
         yield record
 
 

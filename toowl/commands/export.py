@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from toowl.commands._connect import note
 from toowl.commands._history import History
 from toowl.commands._options import FILE, Parser, add_session, command_parser, session_or_current
+from toowl.commands._span import Span, add_span, span_of
 from toowl.commands._text import safe, size
 from toowld.errors import RefusedError, ToowlError
 from toowld.log import OUTPUT, GapMark, LogRecord, write_cast
@@ -33,11 +34,13 @@ def parser() -> Parser:
     made = command_parser(
         "export",
         SUMMARY,
-        usage="toowl export [SESSION] -o FILE.cast [--format 2|3] [--idle-limit S] [--force]",
+        usage="toowl export [SESSION] -o FILE.cast [--since WHEN] [--until WHEN] [--format 2|3] "
+        "[--idle-limit S] [--force]",
         description="""Write all that a session printed, with its timing, as an asciicast that asciinema plays.
         Works for running and ended sessions, persistent or not, and without a daemon too. Where the
         log no longer holds the beginning, the recording says so. What was typed is only in it as far as
-        it was shown. The file is readable for you alone, and either complete or not there.""",
+        it was shown. The file is readable for you alone, and either complete or not there. With --since
+        the recording begins with the first output from then on, in a terminal of the size that it had.""",
         examples=(
             ("toowl export work -o work.cast && asciinema play work.cast", ""),
             (
@@ -58,6 +61,7 @@ def parser() -> Parser:
         help="asciicast version (default: 2, which every asciinema plays)",
     )
     made.add_argument("--idle-limit", metavar="S", type=_seconds, help="shorten pauses to S seconds")
+    add_span(made)
     made.add_argument("--force", action="store_true", help="replace FILE if it exists")
     return made
 
@@ -75,29 +79,32 @@ def _seconds(text: str) -> float:
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     session = session_or_current(args.session)
+    span = span_of(args)
     if args.output != "-":
         _check_target(args.output, force=args.force)
     with History(session) as history:
         if args.output == "-":
-            gaps = _write(history, sys.stdout.buffer, args)
+            gaps = _write(history, sys.stdout.buffer, args, span)
             sys.stdout.buffer.flush()
         else:
             with _atomic(args.output, force=args.force) as out:
-                gaps = _write(history, out, args)
+                gaps = _write(history, out, args, span)
         if gaps:
-            missing = sum(gap.end - gap.start for gap in gaps)
+            missing = size(sum(gap.size or 0 for gap in gaps))
+            if any(gap.size is None for gap in gaps):
+                missing += ", and some more that was lost in a power cut or the like,"
             note(
-                f'session "{history.label}": {size(missing)} of output are no longer held; the recording says where'
+                f'session "{history.label}": {missing} of output are no longer held; the recording says where'
             )
     return 0
 
 
-def _write(history: History, out: BinaryIO, args: argparse.Namespace) -> list[GapMark]:
+def _write(history: History, out: BinaryIO, args: argparse.Namespace, span: Span) -> list[GapMark]:
     """Write the recording; what of the output was missing."""
     gaps: list[GapMark] = []
     with _progress(history.end) as progress:
         write_cast(
-            _watched(history.records(), gaps, progress),
+            _watched(span.cut(history.records()), gaps, progress),
             out,
             version=args.format,
             idle_limit=args.idle_limit,

@@ -80,6 +80,11 @@ class Block:
             if last:  # in the middle of a string, perhaps
                 self._texts += [(len(self._piece_ends()) - 1, line) for line in text.finish()]
 
+    @property
+    def least(self) -> int:
+        """There are at least so many lines in it."""
+        return 0 if self._plain is None else self._data.count(b"\n")
+
     def texts(self, needle: Needle | None = None) -> Iterable[tuple[int, str]]:
         """The lines, each with a number for `line`; with ``needle``, only those that may hold it."""
         if self._plain is None:
