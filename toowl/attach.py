@@ -1,10 +1,12 @@
 r"""A session on this terminal: ``attach`` takes over a connection and returns the exit status.
 
 Owns the one loop between the user's terminal and the session's socket. What the bytes mean is decided elsewhere:
-`Attachment` (the session's side), `Chords` (what is typed), `Modes` (what the terminal was made to do).
+`Attachment` (the session's side), `Chords` (what is typed), `Modes` (what the terminal was made to do). Where the
+bytes come from, and what to do when they stop coming, is `Connection`'s.
 
 Bounds: while the terminal doesn't take output the socket is not read, so a slow terminal slows only itself down.
-The terminal is read all the same, and so the detach chord always works, also with a session that hangs.
+The terminal is read all the same, and so the detach chord always works, also with a session that hangs, or that
+can't be reached.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from toowl.attachment import Attachment, Lost, Outcome, Phase
+from toowl import banner
+from toowl.attachment import Attachment, Lost, Notice, Outcome, Phase
+from toowl.connection import Connection, Dialler
 from toowl.keys import Chords, DetachRequested, Send
 from toowl.modes import Modes
 from toowl.terminal import ENDING, RawTerminal, require_terminal, terminal_size
@@ -31,24 +35,38 @@ _DETACH_TIMEOUT = 2.0
 _FAREWELL_TIMEOUT = 1.0
 #: Output waiting for the terminal, beyond which the socket is left alone.
 _SCREEN_HIGH = 256 << 10
-_RECEIVE_BYTES = 256 << 10
 #: Written before the terminal is looked at again for input.
 _WRITE_TURN = 64 << 10
+#: What was typed is read in pieces of this size.
+_READ_BYTES = 64 << 10
 
+#: An outage as short as this is not worth a line: nobody would have the time to read it.
+_BANNER_AFTER = 0.3
+#: So long a paste that is larger than what may be typed ahead just waits; after that it is refused, and the
+#: terminal read again, because the detach chord may stand behind it.
+_PASTE_PATIENCE = 3.0
+#: A paste that was refused is over when nothing more came for so long.
+_QUIET = 0.3
+#: A program that asked the terminal something still waits for the answer after an outage of this length.
+_BRIEF = 1.0
+
+_BELL = b"\x07"
+_OFFER = b"press Enter for a new shell, any other key to leave "
 _HELP = rb"[Ctrl-\ d: detach   Ctrl-\ Ctrl-\: send Ctrl-\   Ctrl-\ ?: this list]"
 
 
-def attach(client: Client, params: Mapping[str, Any]) -> int:
+def attach(client: Client, params: Mapping[str, Any], dialler: Dialler | None = None) -> int:
     """Attach this terminal to ``params["session"]`` and stay until one side ends it.
 
     Takes ``client`` over; it is closed afterwards. What ``params`` lacks of the request is filled in. Ends by
-    telling the user how it ended, on the terminal.
+    telling the user how it ended, on the terminal. With ``dialler`` a connection that breaks is made anew, for as
+    long as it takes.
 
     Returns:
         The exit status: that of the child (128+n for a signal n), 0 after a detach, 128+n if signal n ended us.
 
     Raises:
-        ToowlError: the session can't be attached, or the connection was lost. The terminal is restored.
+        ToowlError: the session can't be attached, or is lost. The terminal is restored.
     """
     with client:
         require_terminal()
@@ -58,8 +76,9 @@ def attach(client: Client, params: Mapping[str, Any]) -> int:
             attached, session=str(request["session"]), read_only=bool(request["read_only"])
         )
         with RawTerminal() as terminal:
-            size = wire.Size(rows=request["rows"], cols=request["cols"])
-            outcome = _Loop(client, attachment, terminal, size).run()
+            session_id = attached.about.get("id")
+            connection = Connection(client, session_id if isinstance(session_id, str) else None, dialler)
+            outcome = _Loop(connection, attachment, terminal, request).run()
     if outcome.error is not None:
         raise outcome.error
     return outcome.status
@@ -105,19 +124,29 @@ class _Loop:
     """Moves bytes until the attachment is over."""
 
     def __init__(
-        self, client: Client, attachment: Attachment, terminal: RawTerminal, size: wire.Size
+        self,
+        connection: Connection,
+        attachment: Attachment,
+        terminal: RawTerminal,
+        request: dict[str, Any],
     ) -> None:
-        self._socket = client.socket
-        self._decoder = client.decoder
+        self._connection = connection
         self._attachment = attachment
         self._terminal = terminal
-        self._size = size
+        self._request = request
+        self._size = wire.Size(rows=request["rows"], cols=request["cols"])
         self._chords = Chords()
         self._modes = Modes()
+        self._own = bytearray()  # ours, not the session's; goes before `attachment.screen`
         self._written = 0  # of the first piece of attachment.screen
+        self._recent = b""  # the last bytes of the session's output that were written
         self._line_start = True
         self._help_wanted = False
-        self._can_send = True
+        self._banner = ""  # the line that is shown now
+        self._redraw = False  # the banner has stood where a program has its own screen
+        self._respawn = False
+        self._whole = False  # the session does not know what we have seen: begin anew
+        self._typed_at = 0.0
         self._deadline: float | None = None
         self._drop_input = False  # the terminal may have sent bytes that nobody typed
 
@@ -125,96 +154,162 @@ class _Loop:
         """Until the attachment is over; gives the terminal back in good order, whatever happens."""
         message = ""
         try:
-            self._socket.settimeout(0)
             self._resize()
             self._decode()
-            while (outcome := self._finished()) is None:
-                self._turn()
+            while True:
+                while (outcome := self._finished()) is None:
+                    self._turn()
+                if not (outcome.renewable and self._connection.may_return and self._renew(outcome.message)):
+                    break
             message = outcome.message
             return outcome
         finally:
+            self._connection.close()
             self._farewell(message)
 
     def _finished(self) -> Outcome | None:
         attachment = self._attachment
-        self._send()
+        self._tend()
+        if self._connection.up:
+            self._connection.send(attachment.outbox)
         self._show()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             attachment.leave()
-        return attachment.outcome if not attachment.screen else None
+        return attachment.outcome if not (attachment.screen or self._own) else None
 
     def _turn(self) -> None:
         """Wait for something to happen, and take it in."""
-        attachment, terminal = self._attachment, self._terminal
+        attachment, terminal, connection = self._attachment, self._terminal, self._connection
         poll = select.poll()
         poll.register(terminal.signal_fd, select.POLLIN)
-        mask = select.POLLIN if attachment.takes_input else 0
-        if attachment.screen or (self._help_wanted and not self._modes.mid_sequence):
+        mask = select.POLLIN if attachment.takes_input or self._away_for() > _PASTE_PATIENCE else 0
+        if self._own or attachment.screen or (self._help_wanted and not self._modes.mid_sequence):
             mask |= select.POLLOUT
         poll.register(terminal.fd, mask)
-        mask = select.POLLOUT if attachment.outbox else 0
-        if attachment.phase is not Phase.OVER and attachment.screen_bytes < _SCREEN_HIGH:
-            mask |= select.POLLIN
-        if mask:  # a socket that hung up is always "ready", even if nothing is asked
-            poll.register(self._socket, mask)
-        timeout = None if self._deadline is None else max(self._deadline - time.monotonic(), 0) * 1000
-        for fd, events in poll.poll(timeout):
+        connected = connection.register(
+            poll,
+            read=attachment.phase is not Phase.OVER and attachment.screen_bytes < _SCREEN_HIGH,
+            write=bool(attachment.outbox),
+        )
+        for fd, events in poll.poll(self._timeout()):
             if fd == terminal.signal_fd:
                 self._signals()
             elif fd == terminal.fd:
                 if events & ~select.POLLOUT:
                     self._typed()
-            elif events & ~select.POLLOUT:
+            elif fd == connected and connection.up and events & ~select.POLLOUT:
                 self._received()
+
+    def _timeout(self) -> float | None:
+        """How long nothing has to be done, in milliseconds."""
+        times = [self._deadline, self._connection.deadline]
+        if self._attachment.refused:
+            times.append(self._typed_at + (_QUIET if self._connection.up else _PASTE_PATIENCE))
+        if (since := self._connection.down_since) is not None and not self._banner:
+            times.append(since + _BANNER_AFTER)
+        first = min((at for at in times if at is not None), default=None)
+        return None if first is None else max(first - time.monotonic(), 0) * 1000 + 1  # poll rounds down
 
     # -- the session's side -------------------------------------------------------------------------------
 
     def _received(self) -> None:
-        try:
-            data = self._socket.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:  # a reset is an end like any other
-            data = b""
-        if not data:
-            self._attachment.hung_up()
-            return
-        self._decoder.feed(data)
-        self._decode()
+        if self._connection.receive():
+            self._decode()
+        else:
+            self._hung_up("the connection broke")
 
     def _decode(self) -> None:
-        for message in self._decoder.messages():
+        for message in self._connection.messages():
             self._attachment.receive(message)
 
-    def _send(self) -> None:
-        outbox = self._attachment.outbox
-        if not self._can_send:
-            outbox.clear()
-        while outbox:
-            try:
-                sent = self._socket.send(outbox)
-            except BlockingIOError:
-                return
-            except OSError:
-                # What the session sent before it hung up is still to be read; the end comes with that.
-                self._can_send = False
-                outbox.clear()
-                return
-            del outbox[:sent]
+    def _hung_up(self, reason: str) -> None:
+        self._attachment.hung_up(may_return=self._connection.may_return)
+        if self._attachment.phase is Phase.AWAY:
+            self._connection.lost(reason)
+
+    def _away_for(self) -> float:
+        since = self._connection.down_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _tend(self) -> None:
+        """Look after the connection: what is due is done."""
+        attachment, connection = self._attachment, self._connection
+        if connection.stalled(attachment.outbox):
+            self._hung_up("nothing comes any more")
+        if attachment.refused and connection.up and time.monotonic() - self._typed_at >= _QUIET:
+            attachment.take_again()
+        if attachment.phase is not Phase.AWAY:
+            return
+        away = self._away_for()
+        try:
+            attached = connection.tend(self._again())
+        except errors.ProtocolError:
+            if self._whole:
+                raise
+            # Most likely it has less output than we have seen, because its disk was full once and it died.
+            self._whole = True
+            connection.retry_now()
+            return
+        except errors.SessionNotFound:
+            name = attachment.name
+            raise errors.SessionNotFound(
+                f"session {name} was removed while the connection to it was down: see `toowl ls`"
+            ) from None
+        if attached is not None:
+            self._whole = self._respawn = self._redraw = False
+            attachment.resume(attached, brief=away < _BRIEF)
+            self._decode()
+
+    def _again(self) -> dict[str, Any]:
+        """How to ask for the attachment once more."""
+        return self._request | {
+            "rows": self._size.rows,
+            "cols": self._size.cols,
+            "from_seq": None if self._whole else self._attachment.seq,
+            "replay": self._whole,
+            "respawn": self._respawn,
+            "redraw": self._redraw,
+        }
+
+    def _renew(self, message: str) -> bool:
+        """Offer a new child in a session that ended with its daemon; whether that is wanted."""
+        self._own.clear()
+        offer = self._undo() + message.encode(errors="replace") + b"\r\n" + _OFFER
+        self._terminal.write_all(offer, timeout=_FAREWELL_TIMEOUT)
+        self._terminal.forget_input()  # typed for what is gone
+        poll = select.poll()
+        poll.register(self._terminal.signal_fd, select.POLLIN)
+        poll.register(self._terminal.fd, select.POLLIN)
+        while (key := self._terminal.read()) is None:
+            if any(fd == self._terminal.signal_fd for fd, _ in poll.poll()) and any(
+                number in ENDING for number in self._terminal.signals()
+            ):
+                key = b""
+                break
+        self._terminal.write_all(b"\r\x1b[K", timeout=_FAREWELL_TIMEOUT)
+        self._line_start = True
+        if key not in (b"\r", b"\n"):
+            return False
+        self._respawn = True
+        self._attachment.renew()
+        self._connection.lost("its daemon ended")
+        return True
 
     # -- the user's side ----------------------------------------------------------------------------------
 
     def _typed(self) -> None:
-        data = self._terminal.read()
+        data = self._terminal.read(min(self._attachment.room or _READ_BYTES, _READ_BYTES))
         if data is None:
             return
+        self._typed_at = time.monotonic()
         if not data:
             self._attachment.leave(128 + signal.SIGHUP)
             self._drop_screen()
             return
         for action in self._chords.feed(data):
             if isinstance(action, Send):
-                self._attachment.type(action.data)
+                if not self._attachment.type(action.data) and not self._modes.mid_sequence:
+                    self._own += _BELL
             elif isinstance(action, DetachRequested):
                 self._detach()
                 return
@@ -222,7 +317,10 @@ class _Loop:
                 self._help_wanted = self._attachment.phase is Phase.OPEN
 
     def _detach(self) -> None:
-        if self._attachment.phase is Phase.OPEN:
+        if self._attachment.phase is Phase.AWAY:
+            self._attachment.detach()
+            self._drop_screen()
+        elif self._attachment.phase is Phase.OPEN:
             self._attachment.detach()
             self._help_wanted = False
             self._written = 0
@@ -234,8 +332,9 @@ class _Loop:
     def _signals(self) -> None:
         for number in self._terminal.signals():
             if number in ENDING:
-                self._attachment.detach()
-                self._send()
+                if self._attachment.phase is Phase.OPEN:
+                    self._attachment.detach()
+                    self._connection.send(self._attachment.outbox)
                 self._attachment.leave(128 + number)
                 self._drop_screen()
             elif number == signal.SIGWINCH:
@@ -243,61 +342,106 @@ class _Loop:
             elif number == signal.SIGTSTP:
                 self._terminal.write_all(self._undo(), timeout=_FAREWELL_TIMEOUT)
                 self._terminal.suspend()
-                self._resize()
+                self._continued()
             elif number == signal.SIGCONT:
                 self._terminal.resume()
-                self._resize()
+                self._continued()
+
+    def _continued(self) -> None:
+        self._banner = ""  # the shell has written over it
+        self._connection.retry_now()
+        self._resize()
 
     def _resize(self) -> None:
         size = self._terminal.size
         if size != self._size:
             self._size = size
             self._attachment.resize(size)
+            self._banner = ""  # it is where the last line was: drawn anew
 
     def _drop_screen(self) -> None:
+        self._own.clear()
         self._attachment.screen.clear()
         self._attachment.screen_bytes = 0
 
     def _show(self) -> None:
         """Write what the terminal takes, for one turn."""
         attachment, screen = self._attachment, self._attachment.screen
+        self._update_banner()
         turn = 0
         while turn < _WRITE_TURN:
+            if self._own:
+                if not (count := self._write(self._own)):
+                    return
+                del self._own[:count]
+                continue
             if self._help_wanted and not self._modes.mid_sequence:
                 self._help_wanted = False
                 self._insert(self._help())
             if not screen:
                 return
             piece = screen[0]
-            if isinstance(piece, Lost):
-                screen[0] = piece = self._gap_notice(piece)
+            if not isinstance(piece, bytes):
+                screen[0] = piece = (
+                    self._gap_notice(piece) if isinstance(piece, Lost) else self._notice(piece)
+                )
                 attachment.screen_bytes += len(piece)
-            try:
-                count = self._terminal.write(memoryview(piece)[self._written :])
-            except OSError:  # the terminal is gone, which reading it tells as well
-                attachment.leave(128 + signal.SIGHUP)
-                self._drop_screen()
+            if not (count := self._write(memoryview(piece)[self._written :])):
                 return
-            if not count:
-                return
-            self._modes.feed(piece[self._written : self._written + count])
+            written = piece[self._written : self._written + count]
+            self._modes.feed(written)
+            self._recent = (self._recent + written[-4:])[-4:]
             self._written += count
             turn += count
             attachment.screen_bytes -= count
-            self._line_start = piece[self._written - 1] == 0x0A
+            self._line_start = written.endswith(b"\n")
             if self._written == len(piece):
                 screen.popleft()
                 self._written = 0
+
+    def _write(self, data: bytearray | memoryview) -> int:
+        try:
+            return self._terminal.write(data)
+        except OSError:  # the terminal is gone, which reading it tells as well
+            self._attachment.leave(128 + signal.SIGHUP)
+            self._drop_screen()
+            return 0
+
+    def _update_banner(self) -> None:
+        """Show that the session can't be reached, as long as that is so."""
+        attachment, modes = self._attachment, self._modes
+        line = ""
+        if attachment.phase is Phase.AWAY and self._away_for() >= _BANNER_AFTER:
+            line = banner.text(
+                self._connection.reason, attachment.pending, attachment.refused, self._size.cols
+            )
+        # All output that there is comes first. Inside a long string (a picture) there is no place for us.
+        if line == self._banner or self._own or (line and attachment.screen) or modes.cut is None:
+            return
+        if line:
+            self._own += modes.cut and b"\x18"
+            self._own += banner.draw(
+                line, make_room=not (self._banner or modes.alternate_screen or modes.margins)
+            )
+            self._redraw = modes.alternate_screen
+        else:
+            self._own += banner.erase() + (modes.cut or _half_character(self._recent))
+        self._banner = line
 
     def _gap_notice(self, lost: Lost) -> bytes:
         start = b"" if self._line_start else b"\r\n"
         return self._modes.abort() + start + b"[%d bytes of output are no longer held]\r\n" % lost.size
 
+    def _notice(self, notice: Notice) -> bytes:
+        return self._modes.abort() + self._line(f"[{notice.text}]".encode(errors="replace"))
+
     def _help(self) -> bytes:
-        text = _HELP[: self._size.cols]
+        return self._line(_HELP)
+
+    def _line(self, text: bytes) -> bytes:
         if self._modes.alternate_screen:  # a program that redraws: one line of it, cursor and colours kept
-            return b"\x1b7\x1b[9999H\x1b[m" + text + b"\x1b[K\x1b8"
-        return (b"" if self._line_start else b"\r\n") + text + b"\r\n"
+            return b"\x1b7\x1b[9999H\x1b[m" + text[: self._size.cols] + b"\x1b[K\x1b8"
+        return (b"" if self._line_start else b"\r\n") + text[: self._size.cols] + b"\r\n"
 
     def _insert(self, data: bytes) -> None:
         """Put something of our own between two pieces of output; it must not count as the session's."""
@@ -319,8 +463,21 @@ class _Loop:
         return undo if fresh_line else undo + b"\r\n"
 
     def _farewell(self, message: str) -> None:
-        farewell = self._undo()
+        farewell = banner.erase() if self._banner else b""
+        farewell += self._undo()
         if message:
             farewell += message.encode(errors="replace") + b"\r\n"
         self._terminal.write_all(farewell, timeout=_FAREWELL_TIMEOUT)
         self._terminal.restore(drop_input=self._drop_input)
+
+
+def _half_character(data: bytes) -> bytes:
+    """The bytes at the end of ``data`` that begin a UTF-8 character whose rest is to come."""
+    for length in (1, 2, 3):
+        lead = data[-length] if len(data) >= length else 0
+        if lead >= 0xC0:
+            whole = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            return data[-length:] if length < whole else b""
+        if lead < 0x80:
+            return b""
+    return b""

@@ -4,30 +4,43 @@ Messages of the session come in by `receive`, what the user types by `type`; fra
 `outbox`, output for the terminal in `screen`. Whoever does the I/O takes from both. Everything that a later
 connection needs to go on exactly here is in this object: `seq`, up to which output was received, and
 `unacknowledged`, the input that may have to be sent again.
+
+Input is for the child that was there when it was typed. If another one runs when the session is reached again,
+what the old one may have got in part is discarded, and the user told: half of a command must never run.
 """
 
 from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from toowl.banner import byte_count
 from toowl.replay import QueryFilter
 from toowld import errors, wire
 
 #: Unacknowledged input in flight. Enough to keep a fast link busy; the session accepts 1 MiB.
 INPUT_WINDOW = 256 << 10
-#: One `Input`.
-_PIECE = 64 << 10
+#: One `Input`. What a connection breaks off in the middle of is sent again as a whole: with large pieces a bad one
+#: would never get a paste through.
+_PIECE = 4 << 10
 #: Input kept for a session that takes none. Only beyond it do we stop reading the terminal, and with that
 #: stop seeing the detach chord; nobody types that much, and hardly anybody pastes it.
 _BACKLOG = 16 << 20
+#: Input kept while the session can't be reached. More than anybody types blindly.
+AWAY_LIMIT = 256 << 10
 
 
 class Phase(enum.Enum):
-    """``OPEN`` until one side wants to leave, ``DETACHING`` until the session knows, then ``OVER``."""
+    """``OPEN`` until one side wants to leave, ``DETACHING`` until the session knows, then ``OVER``.
+
+    ``AWAY`` instead of ``OPEN`` while there is no connection and another one may come.
+    """
 
     OPEN = enum.auto()
+    AWAY = enum.auto()
     DETACHING = enum.auto()
     OVER = enum.auto()
 
@@ -40,12 +53,23 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Between two pieces of output: something of ours that the user must know."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attachment ended: what to tell the user, and the exit status; or an error instead."""
+    """How an attachment ended: what to tell the user, and the exit status; or an error instead.
+
+    ``renewable``: the session is gone through no fault of its user, who may want a new child in it at once.
+    """
 
     status: int
     message: str = ""
     error: errors.ToowlError | None = None
+    renewable: bool = False
 
 
 class Attachment:
@@ -60,10 +84,13 @@ class Attachment:
         self.phase = Phase.OPEN
         self.outcome: Outcome | None = None
         self.seq = attached.seq
-        self.screen: deque[bytes | Lost] = deque()
+        self.screen: deque[bytes | Lost | Notice] = deque()
         self.screen_bytes = 0
         self.outbox = bytearray()
         self.unacknowledged: deque[tuple[int, bytes]] = deque()
+        self.refused = 0  # bytes typed while away that were too many
+        self._about = dict(about)
+        self._notices: list[Notice] = []  # shown once the output has caught up, or they would scroll away
         self._live = attached.live
         self._queries = QueryFilter()
         self._input_seq = attached.input_seq
@@ -85,10 +112,12 @@ class Attachment:
                 self._gap(end)
             case wire.Live():
                 self._show(self._queries.flush())
+                self.screen.extend(self._notices)
+                self._notices.clear()
             case wire.InputAck(seq):
                 self._acknowledged(seq)
             case wire.Ended():
-                self._over(_ending(self.name, message))
+                self._over(self._ending(message))
             case wire.Detached(reason):
                 self._over(self._left(reason))
             case wire.Ping(token):
@@ -96,15 +125,62 @@ class Attachment:
             case wire.Failure(_, code, text):
                 raise errors.from_wire(code, text)
 
-    def hung_up(self) -> None:
-        """The connection is gone."""
+    def hung_up(self, *, may_return: bool = False) -> None:
+        """The connection is gone. ``may_return``: another one may come."""
         if self.phase is Phase.DETACHING:
             self._over(self._left("client"))
-        else:
+        elif may_return and self.phase is not Phase.OVER:
+            self.phase = Phase.AWAY
+            self.outbox.clear()
+        elif not may_return:
             text = (
                 f"lost the connection to session {self.name}: see `toowl ls`, then `toowl attach {self.name}`"
             )
             self._over(Outcome(1, error=errors.CustodianLost(text)))
+
+    def resume(self, attached: wire.Attached, *, brief: bool = False) -> None:
+        """Go on over a new connection, which was asked to continue at `seq`.
+
+        Args:
+            brief: whoever asked the terminal something meanwhile still waits for the answer.
+        """
+        self.phase = Phase.OPEN
+        self.outbox.clear()
+        before, self._about = self._about, dict(attached.about)
+        same_child = _same_child(before, self._about)
+        began = self._about.get("child_seq")
+        if attached.seq > self.seq:
+            self._gap(attached.seq)
+        elif attached.seq < self.seq:
+            self.screen.append(Notice("the session lost some of its scrollback; it goes on here"))
+            self.seq = attached.seq
+        elif not same_child and type(began) is int and began < self.seq:
+            # The log lost its end (a full disk) and was written on: these numbers meant other bytes.
+            self.screen.append(Lost(self.seq - began))
+        if not brief:
+            self._live = attached.live
+        self._resume_input(attached.input_seq, same_child)
+
+    def _resume_input(self, wanted: int, same_child: bool) -> None:
+        known = self._input_seq - self._in_flight <= wanted <= self._input_seq
+        if same_child and known:
+            if self._input_seq - self._in_flight < wanted:
+                # The session has more than we know of, and its acknowledgement is lost: ask for it again.
+                self.outbox += wire.encode(wire.Input(wanted, b""))
+            for start, data in self.unacknowledged:
+                if rest := data[max(wanted - start, 0) :]:
+                    self.outbox += wire.encode(wire.Input(start + len(data) - len(rest), rest))
+            self._pump()
+            return
+        if self.pending:
+            why = "the session does not know any more what it got of them"
+            if not same_child:
+                why = "they were typed for the program that ran here before"
+            self._notices.append(Notice(f"{byte_count(self.pending)} of input were discarded: {why}"))
+        self.unacknowledged.clear()
+        self._typed.clear()
+        self._in_flight = 0
+        self._input_seq = wanted
 
     def _output(self, seq: int, data: bytes) -> None:
         if seq > self.seq:  # nothing is ever skipped silently, not even by a peer with a bug
@@ -126,11 +202,11 @@ class Attachment:
             return
         self._queries = QueryFilter()  # the rest of what it holds back will never come
         self.seq = end
-        if self.phase is Phase.OPEN:
+        if self.phase in _SHOWN:
             self.screen.append(Lost(size))
 
     def _show(self, data: bytes) -> None:
-        if data and self.phase is Phase.OPEN:
+        if data and self.phase in _SHOWN:
             self.screen.append(data)
             self.screen_bytes += len(data)
 
@@ -149,18 +225,62 @@ class Attachment:
             self.phase = Phase.OVER
             self.outcome = outcome
 
+    def renew(self) -> None:
+        """It is over, but the user wants to go on with a new child, once the session can be reached."""
+        self.phase = Phase.AWAY
+        self.outcome = None
+
     # -- from the user ------------------------------------------------------------------------------------
 
-    def type(self, data: bytes) -> None:
-        """The user typed ``data``."""
-        if self.phase is Phase.OPEN and not self.read_only:
-            self._typed += data
+    def type(self, data: bytes) -> bool:
+        """The user typed ``data``. False if it was refused, because too much waits for the session to come back."""
+        if self.read_only or self.phase not in _SHOWN:
+            return True
+        if self.refused or (self.phase is Phase.AWAY and self.pending + len(data) > AWAY_LIMIT):
+            self._refuse(data)
+            return False
+        self._typed += data
+        if self.phase is Phase.OPEN:
             self._pump()
+        return True
+
+    def _refuse(self, data: bytes) -> None:
+        """Don't take ``data``; nor the beginning of the line, or of the paste, that it belongs to."""
+        typed = self._typed
+        keep = max(typed.rfind(b"\r"), typed.rfind(b"\n")) + 1
+        paste = typed.rfind(_PASTE_BEGINS)
+        if paste > typed.rfind(_PASTE_ENDS):
+            keep = min(keep, paste)
+        self.refused += len(typed) - keep + len(data)
+        del typed[keep:]
+
+    def take_again(self) -> None:
+        """What was refused is over: tell how much it was, and take what comes.
+
+        To be called when the session is back and nothing more is being typed: else the rest of a paste would
+        run without its beginning.
+        """
+        if self.refused:
+            text = f"{byte_count(self.refused)} that were typed while the session was away were refused: too much"
+            self.screen.append(Notice(text))
+            self.refused = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes typed that the session has not acknowledged."""
+        return self._in_flight + len(self._typed)
+
+    @property
+    def room(self) -> int:
+        """How much may be typed now without being refused."""
+        if self.phase is Phase.AWAY:
+            return 0 if self.refused else max(AWAY_LIMIT - self.pending, 0)
+        return max(_BACKLOG - len(self._typed), 0)
 
     @property
     def takes_input(self) -> bool:
-        """Whether the terminal should be read."""
-        return len(self._typed) < _BACKLOG
+        """Whether there is room for what is typed."""
+        return self.room > 0
 
     def resize(self, size: wire.Size) -> None:
         """The user's terminal has this size now."""
@@ -174,6 +294,8 @@ class Attachment:
             self.screen.clear()
             self.screen_bytes = 0
             self.outbox += wire.encode(wire.Detach())
+        elif self.phase is Phase.AWAY:
+            self.leave()
 
     def leave(self, status: int = 0) -> None:
         """Don't wait for the session's answer any longer."""
@@ -185,8 +307,10 @@ class Attachment:
             text = f"session {self.name} ended this attachment for a breach of protocol: attach again"
             return Outcome(1, error=errors.LocalProtocolError(text))
         why = "" if reason in ("client", "requested") else f": {reason}"
-        if self._typed:
-            why += f"; {len(self._typed)} bytes of input were not taken"
+        if self.phase is Phase.AWAY and self.pending:
+            why += f"; {byte_count(self.pending)} of input may not have arrived"
+        elif self._typed:
+            why += f"; {byte_count(len(self._typed))} of input were not taken"
         return Outcome(0, f"[detached from {self.name}{why}]")
 
     def _pump(self) -> None:
@@ -199,12 +323,42 @@ class Attachment:
             self._input_seq += len(piece)
             self._in_flight += len(piece)
 
+    def _ending(self, ended: wire.Ended) -> Outcome:
+        name = self.name
+        # Where the session was found ended there was no `Live` to show them after.
+        told = "".join(f"\r\n[{notice.text}]" for notice in self._notices)
+        if ended.reason == "lost":
+            return self._lost(told)
+        if ended.signal is not None:
+            return Outcome(128 + ended.signal, f"[{name} killed by signal {ended.signal}]{told}")
+        if ended.code is not None:
+            return Outcome(ended.code, f"[{name} exited with status {ended.code}]{told}")
+        return Outcome(0 if ended.reason == "exited" else 1, f"[{name} {ended.reason}]{told}")
 
-def _ending(name: str, ended: wire.Ended) -> Outcome:
-    if ended.reason == "lost":
-        return Outcome(1, f"[{name} lost: its custodian is gone]")
-    if ended.signal is not None:
-        return Outcome(128 + ended.signal, f"[{name} killed by signal {ended.signal}]")
-    if ended.code is not None:
-        return Outcome(ended.code, f"[{name} exited with status {ended.code}]")
-    return Outcome(0 if ended.reason == "exited" else 1, f"[{name} {ended.reason}]")
+    def _lost(self, told: str) -> Outcome:
+        name = self.name
+        if self._about.get("persistent") is False:
+            text = f"[{name} ended together with its daemon: it is a standard session]{told}"
+            return Outcome(1, text, renewable=True)
+        why = self._about.get("error")
+        why = (
+            "".join(c if c.isprintable() else "?" for c in why)
+            if type(why) is str
+            else "its custodian is gone"
+        )
+        return Outcome(1, f"[{name} lost: {why}: `toowl attach {name}` restores it]{told}")
+
+
+def _same_child(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two `Attached.about` are about one child.
+
+    By where its output began and by its pid: a child that printed nothing is followed by one that begins at the
+    same place, and a pid is used again some day. An older custodian tells only the pid.
+    """
+    one, other = before.get("child_seq"), after.get("child_seq")
+    return before.get("pid") == after.get("pid") and (one is None or other is None or one == other)
+
+
+_SHOWN = (Phase.OPEN, Phase.AWAY)
+#: Bracketed paste, as the terminal types it.
+_PASTE_BEGINS, _PASTE_ENDS = b"\x1b[200~", b"\x1b[201~"

@@ -136,6 +136,19 @@ class Modes:
         return bool(self._tail) or self._in_string
 
     @property
+    def cut(self) -> bytes | None:
+        """The sequence that the terminal has the beginning of; empty if there is none, None if it is long.
+
+        Something else may be written all the same, if this is written again afterwards.
+        """
+        return None if self._in_string and not self._tail else self._tail
+
+    @property
+    def margins(self) -> bool:
+        """Whether a part of the screen scrolls by itself."""
+        return self._margins or self._side_margins or self._origin
+
+    @property
     def alternate_screen(self) -> bool:
         return bool(self._alternate)
 

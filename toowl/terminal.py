@@ -13,6 +13,7 @@ sessions. Three things are easily done wrong here, and each costs somebody their
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -211,7 +212,12 @@ class RawTerminal:
         except OSError:  # EIO: hung up
             return b""
 
-    def write(self, data: bytes | memoryview) -> int:
+    def forget_input(self) -> None:
+        """Drop what was typed and not read yet."""
+        with contextlib.suppress(termios.error):  # the terminal is gone, which reading it tells
+            termios.tcflush(self.fd, termios.TCIFLUSH)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write what the terminal takes at once, perhaps nothing; how much that was.
 
         Raises:

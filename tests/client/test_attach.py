@@ -162,7 +162,7 @@ def test_a_session_on_the_terminal(world: World) -> None:
     [
         (wire.Ended(2, "exited", code=7), 7, b"[work exited with status 7]"),
         (wire.Ended(2, "exited", signal=9), 137, b"[work killed by signal 9]"),
-        (wire.Ended(2, "lost"), 1, b"[work lost: its custodian is gone]"),
+        (wire.Ended(2, "lost"), 1, b"[work lost: its custodian is gone: `toowl attach work` restores it]"),
     ],
 )
 def test_the_child_ends(world: World, ended: wire.Ended, status: int, text: bytes) -> None:

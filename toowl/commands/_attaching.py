@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from toowl.commands._connect import caller_environment, notices
 from toowl.commands._options import current_session
 from toowl.terminal import terminal_size
+from toowld import paths
 from toowld.errors import RefusedError, UsageError
 from toowld.wire.text import pack_text
 
@@ -76,8 +77,10 @@ def put_on_terminal(
 ) -> int:
     """Attach this terminal to a session until it ends or is detached. Takes the connection over."""
     from toowl.attach import attach
+    from toowl.connection import Dialler
 
-    return attach(client, {"session": session, "read_only": read_only, "replay": replay, "respawn": respawn})
+    params = {"session": session, "read_only": read_only, "replay": replay, "respawn": respawn}
+    return attach(client, params, Dialler(paths.resolve()))
 
 
 def refuse_own(session_id: str, label: str) -> None:

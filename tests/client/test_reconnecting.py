@@ -1,0 +1,303 @@
+"""A real client whose connection breaks: nothing is lost, nothing is typed twice, and the user is told."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.cutter import Cutter
+from tests.harness import Sandbox, Terminal, wait_for
+
+_OURS = re.compile(rb"(?:\x1bD\x1bM)?\x1b7\x1b\[\?6l.*?\x1b8", re.DOTALL)
+
+
+def budgets(chance: random.Random, count: int, low: int, high: int) -> Iterator[int]:
+    """After how many bytes to cut, ``count`` times."""
+    return iter([chance.randint(low, high) for _ in range(count)])
+
+
+def without_banner(output: bytes) -> bytes:
+    return _OURS.sub(b"", output)
+
+
+def running(sandbox: Sandbox, script: str, name: str = "work", **params: Any) -> str:
+    """A session that runs a script of the shell; its id."""
+    return str(sandbox.new("sh", "-c", script, name=name, **params)["id"])
+
+
+def detach(terminal: Terminal) -> None:
+    terminal.send(b"\x1cd")
+    assert terminal.wait() == 0
+
+
+def test_a_paste_that_is_cut_fifty_times_arrives_whole(sandbox: Sandbox) -> None:
+    chance = random.Random(3)
+    paste = bytes(byte for byte in chance.randbytes(1_100_000) if byte != 0x1C)[
+        : 1 << 20
+    ]  # without the chord
+    assert len(paste) == 1 << 20
+    sandbox.up()
+    got = sandbox.home / "got"
+    session = running(sandbox, f"stty raw -echo; echo ready; exec head -c {len(paste)} > {got}")
+    # The first connection only asks for the session's name.
+    with Cutter(sandbox, session, budgets=budgets(chance, 50, 2000, 36_000)) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        terminal.send(paste)
+        assert terminal.wait(50) == 0, terminal.output
+        assert cutter.cuts == 50
+    assert hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(paste).digest()
+
+
+@pytest.mark.parametrize("daemon", [True, False], ids=["by the daemon", "by its custodian"])
+def test_output_that_is_cut_again_and_again_is_exact(sandbox: Sandbox, daemon: bool) -> None:
+    chance = random.Random(4)
+    sandbox.up()
+    session = running(sandbox, "stty -echo -onlcr; echo ready; read x; seq 1 200000; echo done; read x")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready\n")
+        if not daemon:
+            cutter.down()
+            sandbox.kill9()
+            cutter.up(daemon=False)
+        cutter.budgets = budgets(chance, 40, 1500, 150_000)
+        cutter.cut()
+        terminal.send(b"\r")
+        terminal.expect("done", timeout=50)
+        detach(terminal)
+        assert cutter.cuts >= 10
+    wanted = b"".join(b"%d\n" % number for number in range(1, 200_001))
+    shown = without_banner(terminal.output).partition(b"ready\n")[2].partition(b"done\n")[0]
+    assert hashlib.sha256(shown).digest() == hashlib.sha256(wanted).digest()
+
+
+def test_a_slow_reader_is_cut_and_misses_nothing(sandbox: Sandbox) -> None:
+    """Output that the terminal has not taken yet when the connection breaks is still shown."""
+    sandbox.up()
+    session = running(sandbox, "stty -echo -onlcr; echo ready; read x; seq 1 30000; echo done; read x")
+    with Cutter(sandbox, session, budgets=iter([None, 20_000, 20_000, 20_000])) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready\n")
+        terminal.send(b"\r")
+        terminal.expect("done")
+        detach(terminal)
+    shown = without_banner(terminal.output).partition(b"ready\n")[2].partition(b"done\n")[0]
+    assert shown == b"".join(b"%d\n" % number for number in range(1, 30_001))
+
+
+def test_the_chord_works_while_nothing_can_be_reached(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "echo ready; exec cat")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        cutter.down()
+        terminal.expect("reconnecting… toowld is not there; Ctrl-\\ d: leave]")
+        begin = time.monotonic()
+        terminal.send(b"x\x1cd")
+        assert terminal.wait() == 0
+        assert time.monotonic() - begin < 2
+        assert terminal.text.endswith("\x1b8[detached from work; 1 byte of input may not have arrived]\r\n")
+
+
+def test_the_chord_works_while_the_daemon_hangs(sandbox: Sandbox) -> None:
+    """It takes connections, as its kernel does that for it, and says nothing."""
+    sandbox.up(False)
+    session = running(sandbox, "echo ready; exec cat")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        assert sandbox.daemon is not None
+        sandbox.daemon.send_signal(signal.SIGSTOP)
+        cutter.cut()
+        terminal.expect("reconnecting… the connection broke")
+        begin = time.monotonic()
+        terminal.send(b"\x1cd")
+        assert terminal.wait() == 0
+        assert time.monotonic() - begin < 2
+        sandbox.daemon.send_signal(signal.SIGCONT)
+
+
+def test_what_is_typed_while_down_is_shown_as_pending_and_delivered_once(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "echo ready; exec cat")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        terminal.send(b"first\r")
+        terminal.expect("first", count=2)
+        cutter.down()
+        terminal.expect("reconnecting…")
+        terminal.send(b"once\r")
+        terminal.expect("5 bytes typed, not delivered yet")
+        cutter.up()
+        terminal.expect("once\r\nonce\r\n")
+        terminal.send(b"last\r")
+        terminal.expect("last\r\nlast\r\n")
+        detach(terminal)
+    assert sandbox.output(session) == b"ready\r\nfirst\r\nfirst\r\nonce\r\nonce\r\nlast\r\nlast\r\n"
+    assert without_banner(terminal.output).startswith(sandbox.output(session))
+
+
+def test_what_was_typed_for_another_shell_is_discarded(sandbox: Sandbox) -> None:
+    """Also if neither printed anything, so that both began at the same byte."""
+    sandbox.up()
+    session = running(sandbox, "stty -echo; exec cat > got")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.send(b"for the first\r")
+        got = sandbox.home / "got"
+        wait_for(lambda: got.exists() and got.read_bytes() == b"for the first\n")
+        cutter.down()
+        terminal.expect("reconnecting…")
+        terminal.send(b"rm -rf everything\r")
+        terminal.expect("18 bytes typed")
+        sandbox.toowl("restart", "--yes", "work")
+        cutter.up()
+        terminal.expect("[18 bytes of input were discarded: they were typed for the program that ran")
+        terminal.send(b"for the second\r")
+        wait_for(lambda: got.read_bytes() == b"for the second\n")
+        detach(terminal)
+
+
+def test_too_much_typed_ahead_is_refused_and_said_so(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "stty raw -echo; echo ready; exec cat > got")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work", cols=200)
+        terminal.expect("ready")
+        cutter.down()
+        terminal.expect("reconnecting…")
+        line = b"a line that is to be kept\r"
+        kept = line * (200_000 // len(line))
+        terminal.send(kept + b"x" * 200_000)
+        terminal.expect("REFUSED: too much")
+        assert b"\x07" in terminal.output
+        wait_for(lambda: f"{200_000} bytes REFUSED" in terminal.text)
+        cutter.up()
+        terminal.expect("[200000 bytes that were typed while the session was away were refused")
+        terminal.send(b"and on\r")
+        got = sandbox.home / "got"
+        wait_for(lambda: got.read_bytes() == kept + b"and on\r")
+        detach(terminal)
+
+
+def test_a_session_that_ended_meanwhile_says_how(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "echo ready; read x; echo late words; exit 7")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        cutter.down()
+        terminal.expect("reconnecting…")
+        sandbox.send(session, b"\r")
+        wait_for(lambda: sandbox.info(session)["state"] == "ended")
+        cutter.up()
+        assert terminal.wait() == 7
+    assert "late words\r\n[work exited with status 7]\r\n" in terminal.text
+
+
+def test_a_session_that_was_removed_meanwhile(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "echo ready; exec cat")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        cutter.down()
+        terminal.expect("reconnecting…")
+        sandbox.toowl("kill", "work")
+        sandbox.toowl("rm", "work")
+        cutter.up()
+        assert terminal.wait() == 3
+    assert (
+        "toowl: session work was removed while the connection to it was down: see `toowl ls`" in terminal.text
+    )
+
+
+def test_a_custodian_that_was_killed(sandbox: Sandbox) -> None:
+    sandbox.up()
+    info = sandbox.new("sh", "-c", "echo ready; exec cat", name="work")
+    terminal = sandbox.attach_pty("work")
+    terminal.expect("ready")
+    os.kill(info["custodian_pid"], signal.SIGKILL)
+    assert terminal.wait() == 1
+    assert "[work lost: " in terminal.text
+    assert "`toowl attach work` restores it]" in terminal.text
+
+
+@pytest.mark.parametrize("gracefully", [True, False])
+def test_a_standard_session_ends_with_its_daemon_and_a_new_shell_is_offered(
+    sandbox: Sandbox, gracefully: bool
+) -> None:
+    sandbox.up(False)
+    session = running(sandbox, "echo began; exec cat")
+    terminal = sandbox.attach_pty("work")
+    terminal.expect("began")
+    before = terminal.modes()
+    if gracefully:
+        sandbox.stop()
+    else:
+        sandbox.kill9()
+        terminal.expect("reconnecting… toowld is not there")
+        terminal.send(b"typed too late\r")
+        terminal.expect("15 bytes typed")
+        sandbox.up(False)
+    terminal.expect("[work ended together with its daemon: it is a standard session]")
+    terminal.expect("press Enter for a new shell, any other key to leave")
+    terminal.send(b"\r")
+    if gracefully:
+        terminal.expect("reconnecting… toowld is not there")
+        sandbox.up(False)
+    terminal.expect("--- restored; new shell ---\r\nbegan\r\n")
+    terminal.send(b"again\r")
+    terminal.expect("again\r\nagain\r\n")
+    assert b"typed too late" not in sandbox.output(session)
+    sandbox.stop()
+    terminal.expect("press Enter for a new shell", count=2)
+    terminal.send(b"q")
+    assert terminal.wait() == 1
+    assert terminal.modes() != before  # raw while it was attached
+
+
+def test_the_socket_folder_goes_away_and_comes_back(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "echo ready; exec cat")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        away = Path(f"{cutter.runtime}-away")
+        cutter.runtime.rename(away)
+        cutter.cut()
+        terminal.expect("reconnecting…")
+        away.rename(cutter.runtime)
+        terminal.send(b"back\r")
+        terminal.expect("back\r\nback\r\n")
+        detach(terminal)
+
+
+def test_a_stopped_client_tries_at_once_when_continued(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(sandbox, "echo ready; exec cat")
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        cutter.down()
+        terminal.expect("reconnecting…")
+        os.kill(terminal.pid, signal.SIGSTOP)
+        _, status = os.waitpid(terminal.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        cutter.up()
+        terminal.send(b"on\r")
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.expect("on\r\non\r\n")
+        detach(terminal)
