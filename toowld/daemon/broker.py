@@ -7,6 +7,7 @@ read from it, and the daemon steps aside.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -45,7 +46,7 @@ MAX_UNREAD_ANSWERS = 16 << 20
 #: Requests of one connection that may be under way; further ones wait in its socket.
 MAX_UNDER_WAY = 32
 
-#: How long a client that wants to attach waits for a session that is just being started (seconds).
+#: How long a client waits for a session that is just being started or ended (seconds).
 ATTACH_PATIENCE = 3.0
 
 #: How long `list` waits for custodians that are slow to say how they are (seconds).
@@ -170,20 +171,30 @@ class Broker:
 
     def _passed_on(self, method: str) -> _Handler:
         async def handler(params: Params) -> Mapping[str, Any]:
-            entry = self._registry.find(params.text("session"))
+            entry = await self._settled(params)
             return await _keeper_of(entry).request(method, params.without("session"))
 
         return handler
 
-    async def _resize(self, params: Params) -> Mapping[str, Any]:
+    async def _settled(self, params: Params) -> Entry:
+        """The session that is asked for. One that is just being started gets a moment to be reached."""
         entry = self._registry.find(params.text("session"))
+        if entry.keeper is None and entry.lock.locked():
+            with contextlib.suppress(TimeoutError):  # what can't be done with it then, is told by who can't
+                async with asyncio.timeout(ATTACH_PATIENCE), entry.lock:
+                    pass
+            self._registry.check(entry)
+        return entry
+
+    async def _resize(self, params: Params) -> Mapping[str, Any]:
+        entry = await self._settled(params)
         size = params.size()
         await _keeper_of(entry).request("resize", {"rows": size.rows, "cols": size.cols})
         await self._refresh(entry)
         return entry.info()
 
     async def _kill(self, params: Params) -> Mapping[str, Any]:
-        entry = self._registry.find(params.text("session"))
+        entry = await self._settled(params)
         await self._lifecycle.kill(entry, force=params.flag("force", False))
         return entry.info()
 
@@ -276,6 +287,8 @@ def _keeper_of(entry: Entry) -> Keeper:
             f"session {label} is {entry.display()}: "
             f"`toowl attach {label}` shows its scrollback and starts a fresh shell"
         )
+    if entry.record.state is State.STARTING:
+        raise RefusedError(f"session {label} is still being started: try again in a moment")
     raise CustodianUnreachable(
         f"session {label}: its custodian does not answer: "
         f"`toowld doctor` tells why, `toowl kill --force {label}` ends it"

@@ -128,6 +128,7 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._entries: dict[str, Entry] = {}
+        self._unsaved: set[str] = set()
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -170,6 +171,7 @@ class Registry:
             )
         changed = entry.record.changed(**changes)
         self._store.save(changed, durable=durable)
+        self._unsaved.discard(changed.id)
         entry.record = changed
 
     def observe(self, entry: Entry, *, durable: bool = False, **facts: Any) -> None:
@@ -178,13 +180,25 @@ class Registry:
         try:
             if entry.known:
                 self._store.save(changed, durable=durable)
+                self._unsaved.discard(changed.id)
         except StoreError as error:
+            self._unsaved.add(changed.id)
             _log.warning("%s", error)
         entry.record = changed
+
+    def save_again(self) -> None:
+        """Store what the disk took no note of when it happened."""
+        for session_id in sorted(self._unsaved):
+            try:
+                self._store.save(self._entries[session_id].record)
+            except StoreError:
+                return  # as it was: said already, and the others fare no better
+            self._unsaved.discard(session_id)
 
     def drop(self, entry: Entry) -> None:
         """Take an entry out that never was on disk, or can't be removed from there."""
         del self._entries[entry.record.id]
+        self._unsaved.discard(entry.record.id)
 
     def forget(self, entry: Entry) -> None:
         """Remove the record and the log.
@@ -194,6 +208,7 @@ class Registry:
         """
         self._store.forget(entry.record.id)
         del self._entries[entry.record.id]
+        self._unsaved.discard(entry.record.id)
 
     def find(self, wanted: str) -> Entry:
         """By id, by name, or by the beginning of an id that fits only one.

@@ -183,6 +183,7 @@ class Daemon:
                 self._keep_place()
                 await self._adoption.tick()
                 await self._lifecycle.tick()
+                self._registry.save_again()
             except (OSError, ToowlError) as error:
                 _log.error("tick: %s", error)
             counts = self._counts()

@@ -1,0 +1,114 @@
+"""Many at once, and a disk that is full or slow: what the daemon says stays equal to the truth."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.daemon.conftest import Disk
+from tests.daemon.crowd import Crowd, differences, settle
+from tests.daemon.steps import displayed, ls, settings, shell, wait_displayed
+from tests.harness import Sandbox, alive, wait_for
+from toowld.errors import ToowlError
+
+USERS = 8
+
+#: Of each user. About 300 operations a second are made on two cores, so this is 7 s; `make soak` has 1000 of each.
+OPERATIONS = 250
+
+
+def test_a_crowd_leaves_the_truth(sandbox: Sandbox) -> None:
+    """G7, Z1, Z2: attach, detach, rename, kill, new, remove, restart and list from 8 processes."""
+    sandbox.up()
+    with Crowd(sandbox, USERS, OPERATIONS, seed=1) as crowd:
+        report = crowd.reports()
+        assert report["unexpected"] == []
+        assert min(report["done"][name] for name in ("attach", "detach", "rename", "kill", "restart")) > 20
+        assert settle(sandbox, crowd) == []
+    assert settle(sandbox) == [], "they hung up, and nobody is attached"
+    wait_for(lambda: sum(info["clients"] for info in ls(sandbox).values()) == 0)
+    sandbox.restart()
+    assert settle(sandbox) == [], "another daemon finds the same"
+
+
+# --- a full disk ----------------------------------------------------------------------------------------
+
+
+def test_a_refused_change_changes_nothing(sandbox: Sandbox, disk: Disk) -> None:
+    """Z2, Z26: rename, restart and respawn need the disk; without it all is as it was."""
+    sandbox.up()
+    sandbox.new("sleep", "1000", name="work")  # says nothing, so there is nothing to note about it
+    ended = sandbox.new("sh", "-c", "exit 7", name="over")
+    wait_displayed(sandbox, "over", "ended (exited 7)")
+    assert settle(sandbox) == []
+    before = {name: _steady(info) for name, info in ls(sandbox).items()}
+    with disk.full(), sandbox.client() as client:
+        for method, params in (
+            ("rename", {"session": "work", "name": "other"}),
+            ("rename", {"session": "over", "name": "other"}),
+            ("restart", {"session": "over"}),
+        ):
+            with pytest.raises(ToowlError, match="make room"):
+                client.request(method, **params)
+            assert {name: _steady(info) for name, info in ls(sandbox).items()} == before
+            assert differences(sandbox) == []
+    sandbox.restart()
+    assert {name: _steady(info) for name, info in ls(sandbox).items()} == before
+    with sandbox.client() as client:
+        client.request("rename", session="work", name="other")
+        client.request("restart", session=ended["id"])
+    assert settle(sandbox) == []
+
+
+def test_a_full_disk_does_not_undo_a_reconnection(sandbox: Sandbox, disk: Disk) -> None:
+    """Z3: what the new daemon finds out is true, though it can't be stored; and is stored later."""
+    settings(sandbox, tick=0.2)
+    sandbox.up()
+    info = shell(sandbox, "work")
+    with disk.full():
+        sandbox.restart()
+        found = sandbox.info("work")
+        assert (found["pid"], found["custodian_pid"]) == (info["pid"], info["custodian_pid"])
+        assert found["display"] == "detached"
+    assert settle(sandbox) == []
+
+
+def test_what_happened_on_a_full_disk_is_stored_later(sandbox: Sandbox, disk: Disk) -> None:
+    """Z2: an end can't be refused. It is shown at once, and on the disk as soon as there is room."""
+    settings(sandbox, tick=0.2)
+    sandbox.up()
+    info = sandbox.new("sh", "-c", "read line; exit 7", name="work")
+    with disk.full():
+        sandbox.send("work", b"\n")
+        wait_displayed(sandbox, "work", "ended (exited 7)")
+        assert differences(sandbox) != [], "the disk does not know yet"
+    assert settle(sandbox) == []
+    sandbox.restart()
+    assert displayed(sandbox, "work") == "ended (exited 7)"
+    assert not alive(info["custodian_pid"])
+
+
+def test_a_removal_that_fails_keeps_the_record(sandbox: Sandbox, disk: Disk) -> None:
+    """Z5: neither who runs nor whose files can't be removed is forgotten."""
+    sandbox.up()
+    shell(sandbox, "work")
+    sandbox.new("true", name="over")
+    wait_displayed(sandbox, "over", "ended (exited 0)")
+    with sandbox.client() as client, pytest.raises(ToowlError, match="is running"):
+        client.request("remove", session="work")
+    sandbox.toowl("kill", "work")
+    wait_for(lambda: not sandbox.custodians())
+    with disk.read_only(), sandbox.client() as client:
+        for name in ("work", "over"):
+            with pytest.raises(ToowlError, match="can't remove"):
+                client.request("remove", session=name)
+        assert set(ls(sandbox)) == {"work", "over"}
+        assert differences(sandbox) == []
+    sandbox.restart()
+    assert set(ls(sandbox)) == {"work", "over"}
+    sandbox.toowl("rm", "work", "over")
+    assert settle(sandbox) == []
+
+
+def _steady(info: dict[str, object]) -> dict[str, object]:
+    names = ("id", "name", "display", "pid", "custodian_pid", "exit_code", "end_reason", "persistent")
+    return {name: info[name] for name in names}
