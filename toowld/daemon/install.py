@@ -62,8 +62,7 @@ RuntimeDirectoryPreserve=yes
 # No StateDirectory=: records and scrollback are in ~/.local/state/toowl, where `toowl export` finds them while
 # no daemon runs.
 
-# One connection per session, and three files more for one that is not persistent.
-LimitNOFILE=65536:524288
+# No LimitNOFILE=: shells would inherit it, and the daemon itself uses all that the hard limit allows.
 # Without scopes all that runs in the sessions counts here.
 TasksMax=infinity
 # No sandboxing (PrivateTmp=, ProtectHome=, NoNewPrivileges=, ...): every shell would inherit it.
