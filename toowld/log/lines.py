@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from toowld.log.format import OUTPUT, LogRecord
-from toowld.log.plain import MOVED, OVERWRITTEN, PIECE_END, SPACED, Needle, plain
+from toowld.log.plain import MOVED, OVERWRITTEN, PIECE_END, SPACED, Needle, plain, without_noise
 from toowld.log.reader import GapMark
 from toowld.log.text import TextLines
 
@@ -107,7 +107,8 @@ class Block:
 
     def _convert(self, index: int, text: TextLines) -> Iterator[tuple[int, str]]:
         ends = self._piece_ends()
-        for line in text.feed(self._data[ends[index - 1] if index else 0 : ends[index]]):
+        data = self._data[ends[index - 1] if index else 0 : ends[index]]
+        for line in text.feed(data if self._plain is None else without_noise(data)):
             yield index, line
 
     def _piece_ends(self) -> list[int]:

@@ -72,6 +72,11 @@ def plain(text: str) -> str | None:
     return text
 
 
+def without_noise(data: bytes) -> bytes:
+    """A piece of output without the sequences that change nothing in it: less for `TextLines` to go through."""
+    return _NOISE.sub("", data.decode("utf-8", "replace")).encode() if b"\x1b" in data else data
+
+
 def _has_controls(text: str) -> bool:
     """Whether `_CONTROLS` finds anything: told twenty times faster, and mostly it does not."""
     data = text.encode()
