@@ -76,12 +76,20 @@ def test_a_reconnect_that_lacks_nothing_is_live_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("from_seq", [-1, 501])
-def test_a_reconnect_from_where_nothing_is(from_seq: int) -> None:
+@pytest.mark.parametrize("from_seq", [-1, 1 << 63])
+def test_a_reconnect_from_where_nothing_can_be(from_seq: int) -> None:
     session = running(seq=500)
     with pytest.raises(RemoteProtocolError):
         session.handle(join(1, from_seq=from_seq), 1.0)
     assert not session.attachments
+
+
+@pytest.mark.parametrize("replay_bytes", [0, 1000])
+def test_a_reconnect_from_beyond_the_end_begins_afresh(replay_bytes: int) -> None:
+    """The power went, and with it output that this client has seen: what comes is no continuation of it."""
+    afresh, beyond = running(seq=500), running(seq=500)
+    expected = afresh.handle(join(1, from_seq=None, replay=replay_bytes), 1.0)
+    assert beyond.handle(join(1, from_seq=501, replay=replay_bytes), 1.0) == expected
 
 
 def test_the_number_of_an_attachment_is_used_once() -> None:

@@ -270,7 +270,7 @@ class Broker:
     def _view(self, entry: Entry) -> LocalKeeper:
         """For looking at the scrollback of a session that has ended, without starting anything."""
         record = entry.record
-        log = LogView(self._store.folder(record.id), record.size)
+        log = LogView(self._store.folder(record.id), record.size, end=record.next_seq)
         ended = Ended(log.end, record.end_reason or "lost", record.exit_code, record.exit_signal)
         session = Session(seq=log.end, size=record.size, ended=ended)
         session.about = {"id": record.id, "name": record.name, "persistent": record.persistent}

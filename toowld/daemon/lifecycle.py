@@ -37,6 +37,7 @@ from toowld.log import LogReader
 from toowld.paths import Paths
 from toowld.session import Record, State
 from toowld.session.engine import KILL_STEPS
+from toowld.wire import seq_after_loss
 
 _log = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ class Lifecycle:
                 end_reason="failed",
                 error=str(error),
                 ended_at=time.time(),
+                next_seq=max(entry.record.next_seq, self._log_end(entry)),
             )
             raise
         return notices
@@ -314,9 +316,8 @@ class Lifecycle:
         if entry.record.state is State.STARTING:
             return  # `_start` is not done yet, and looks at `live` when it is
         if info["state"] == "ended":
-            self._note_end(
-                entry, info.get("end_reason") or "lost", info.get("exit_code"), info.get("exit_signal")
-            )
+            reason, code, signum = (info.get(key) for key in ("end_reason", "exit_code", "exit_signal"))
+            self._note_end(entry, reason or "lost", code, signum, max(entry.record.next_seq, info["seq"]))
             return
         for event, count in (("connected", info["clients"] > before.get("clients", 0)),
                              ("disconnected", info["clients"] < before.get("clients", 0))):  # fmt: skip
@@ -366,19 +367,32 @@ class Lifecycle:
     def note_gone(self, entry: Entry) -> None:
         """The keeper's process is gone for sure: the log knows how the child ended, if it did before."""
         entry.keeper = None
-        last = None
+        record, live, last = entry.record, entry.live, None
+        end = self._log_end(entry)
+        next_seq = max(record.next_seq, live.get("seq", 0), end)
+        entry.live = {**live, "seq": end}
         try:
-            reader = LogReader(self._store.folder(entry.record.id))
-            last = reader.last_exit()
-            entry.live = {**entry.live, "seq": reader.end}
+            last = LogReader(self._store.folder(record.id)).last_exit()
+        except OSError as error:
+            _log.warning("session %s: its log can't be read: %s", record.id, error)
+        if last is not None and last.get("pid", record.pid) == record.pid:
+            reason = str(last.get("reason", "lost"))
+            self._note_end(entry, reason, last.get("code"), last.get("signal"), next_seq)
+            return
+        # The log holds all that clients have seen if it could be written, and the power did not go since.
+        whole = record.boot == process.boot_id() and live.get("degraded") is False and 0 < end == next_seq
+        self._note_end(entry, "lost", None, None, next_seq if whole else seq_after_loss(next_seq))
+
+    def _log_end(self, entry: Entry) -> int:
+        try:
+            return LogReader(self._store.folder(entry.record.id)).end
         except OSError as error:
             _log.warning("session %s: its log can't be read: %s", entry.record.id, error)
-        if last is None:
-            self._note_end(entry, "lost", None, None)
-        else:
-            self._note_end(entry, str(last.get("reason", "lost")), last.get("code"), last.get("signal"))
+            return 0
 
-    def _note_end(self, entry: Entry, reason: str, code: int | None, signum: int | None) -> None:
+    def _note_end(
+        self, entry: Entry, reason: str, code: int | None, signum: int | None, next_seq: int
+    ) -> None:
         if entry.record.state is not State.ENDED:
             _log.info("session %s ended: %s, code %s, signal %s", entry.record.id, reason, code, signum)
             # If it can't be stored, the log knows too, and the next start finds out again.
@@ -390,6 +404,7 @@ class Lifecycle:
                 exit_code=code,
                 exit_signal=signum,
                 ended_at=time.time(),
+                next_seq=next_seq,
             )
         keeper, entry.keeper = entry.keeper, None
         entry.gone.set()

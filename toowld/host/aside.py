@@ -1,7 +1,7 @@
 """Work that blocks, done beside a loop: in a thread that lives only as long as the work.
 
-For fdatasync(2), which takes milliseconds to seconds, while a session must go on. Measured with 4 MiB to sync: 3 to 12 ms in
-the loop, 0.1 ms to start a thread, and 20 KiB of memory afterwards; a pool, or `threading`, would cost more.
+For fdatasync(2), which takes milliseconds to seconds, while a session must go on. Measured with 4 MiB to sync: 3 to
+12 ms in the loop, 0.1 ms to start a thread, and 20 KiB of memory afterwards; a pool, or `threading`, costs more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Aside:
     Args:
         work: never raises, and uses nothing that the loop's thread uses: no path that depends on the working
             folder, no new descriptors (both change while a child is started).
-        on_done: not called after `forget`.
+        on_done: called once.
     """
 
     def __init__(self, loop: Loop, work: Callable[[], None], on_done: Callable[[], None]) -> None:
@@ -41,12 +41,11 @@ class Aside:
             run()
 
     def _done(self) -> None:
-        self.forget()
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
         self._on_done()
 
-    def forget(self) -> None:
-        """Don't tell. The work goes on."""
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+    def wait(self) -> None:
+        """Wait until the work is done, and ``on_done`` too. Not from within ``on_done``."""
+        os.read(self._fd, 1)
+        self._done()

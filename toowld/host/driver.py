@@ -419,7 +419,10 @@ class SessionHost:
         self._watch_log()
 
     def _log_exit(self, effect: do.LogExit) -> None:
-        self._writer.mark("exit", reason=effect.reason, code=effect.code, signal=effect.signal)
+        # The pid tells whose end this is, should an older one be the last that reached the disk.
+        self._writer.mark(
+            "exit", reason=effect.reason, code=effect.code, signal=effect.signal, pid=self.session.pid
+        )
         self._watch_log()
 
     def _sync_log(self, effect: do.SyncLog) -> None:
@@ -479,7 +482,7 @@ class SessionHost:
 
     def _find_replay_start(self, effect: do.FindReplayStart) -> None:
         client = self._clients[effect.client]
-        wanted = max(self.log.start, self.session.seq - effect.back)
+        wanted = self.log.replay_start(effect.back)
         client.cursor = self.log.cursor(wanted, safe=wanted > 0)
         data = client.cursor.read(effect.limit)
         self._events.append(ev.LogRead(effect.client, client.cursor.seq - len(data), data))
@@ -560,10 +563,11 @@ class SessionHost:
             return
         self._finished = True
         self._close_pty()
+        if self._syncing is not None:
+            self._sync_again = False
+            self._syncing.wait()  # closing the log syncs the rest
         if self._retry is not None:
             self._retry.cancel()
-        if self._syncing is not None:
-            self._syncing.forget()  # closing the log syncs it, too
         self.log.close()
         for client in self._clients.values():
             client.socket.close()

@@ -90,7 +90,13 @@ def open_host(
     record = spec.record
     check_start(spec.argv, record.cwd, spec.env)
     try:
-        log = LogWriter(Path(spec.folder), record.id, limit=record.scrollback_bytes, size=record.size)
+        log = LogWriter(
+            Path(spec.folder),
+            record.id,
+            limit=record.scrollback_bytes,
+            size=record.size,
+            seq=record.next_seq,
+        )
     except OSError as error:
         raise SpawnFailed(
             f"can't open the log of session {record.label}: {error.strerror}: {spec.folder}"

@@ -122,7 +122,8 @@ def _command(item: LogRecord | GapMark) -> str | None:
 
 
 def _gap_text(gap: GapMark) -> str:
-    count = gap.end - gap.start
+    if (count := gap.size) is None:
+        return "interrupted: some of the output before this was lost, nobody knows how much"
     if gap.reason == "dropped":
         return f"truncated: {count} bytes before this are older than the log holds"
     if count == 0:

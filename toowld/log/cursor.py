@@ -100,6 +100,36 @@ class Cursor:
         return seq + skip, bytes(memoryview(start.data)[skip:])
 
 
+def replay_start(log: Readable, back: int) -> int:
+    """The seq from which on about ``back`` bytes of output are held: what is not held does not count."""
+    end = log.end
+    first = log.ring.first
+    starts: list[tuple[int, Segment | None]] = [(segment.seq, segment) for segment in log.segments]
+    if first is not None:
+        starts.append((first.seq, None))
+    for seq, segment in reversed(starts):
+        if segment is not None and seq + segment.size < end:  # so there is a gap behind it
+            end = _end_of(segment)
+        if end - back >= seq:
+            return end - back
+        back -= end - seq
+        end = seq
+    return end
+
+
+def _end_of(segment: Segment) -> int:
+    """Where the output of a segment ends, by reading it."""
+    scanner = SegmentScan(segment.seq)
+    while scanner.offset < segment.size:
+        data, short = _read(segment, scanner.offset, PIECE)
+        final = short or scanner.offset + len(data) >= segment.size
+        for _ in scanner.feed(data, final=final):
+            pass
+        if final:
+            break
+    return scanner.seq
+
+
 def _pieces(log: Readable, seq: int) -> Iterator[tuple[int, bytes] | None]:
     """(seq, bytes) of the output from ``seq`` on, in order; None whenever all has been read. Never ends."""
     segment: Segment | None = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from toowld.log.format import MARK, OUTPUT, RESIZE, LogRecord, is_torn
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment
+from toowld.wire.seq import gap_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class GapMark:
     start: int
     end: int
     reason: str
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes of output are missing; None if nobody knows."""
+        return gap_bytes(self.start, self.end)
 
 
 class LogReader:
@@ -116,7 +122,13 @@ class LogReader:
 
     def tail(self, nbytes: int) -> bytes:
         """The last ``nbytes`` of the output, or all that is held."""
-        return b"".join(self.output(max(self.end - nbytes, self.start)))[-nbytes:] if nbytes > 0 else b""
+        found = b""
+        for seq, path in reversed(self._segments()):
+            if len(found) >= nbytes:
+                break
+            output = [r.payload for r in self._segment(seq, path) if r is not None and r.type == OUTPUT]
+            found = b"".join(output) + found
+        return found[-nbytes:] if nbytes > 0 else b""
 
     def last_exit(self) -> dict[str, Any] | None:
         """The mark of how the child ended; None if it has not, or was started again."""

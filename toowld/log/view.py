@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from toowld.log.cursor import Cursor
+from toowld.log.cursor import Cursor, replay_start
 from toowld.log.reader import LogReader
 from toowld.log.ring import Ring
 from toowld.log.segments import list_segments
@@ -19,19 +19,24 @@ class LogView:
     degraded = False
     error: str | None = None
 
-    def __init__(self, folder: Path, size: Size) -> None:
+    def __init__(self, folder: Path, size: Size, *, end: int = 0) -> None:
+        """``end``: of the output, as far as is known elsewhere: what the log lacks before it is a gap."""
         self.segments = [
             Segment(path, seq, os.stat(path).st_size)  # noqa: PTH116 - as in the writer
             for seq, path in list_segments(os.fspath(folder))
         ]
         self.ring = Ring(0, size)
         self.start = self.segments[0].seq if self.segments else 0
-        self.end = LogReader(folder).end
+        self.end = max(LogReader(folder).end, end)
         self.bytes_used = sum(segment.size for segment in self.segments)
 
     def cursor(self, seq: int, *, safe: bool = False) -> Cursor:
         """See `LogWriter.cursor`."""
         return Cursor(self, seq, safe=safe)
+
+    def replay_start(self, back: int) -> int:
+        """See `LogWriter.replay_start`."""
+        return replay_start(self, back)
 
     def close(self) -> None:
         """Nothing is open."""

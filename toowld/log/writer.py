@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from toowld.log.cursor import Cursor
+from toowld.log.cursor import Cursor, replay_start
 from toowld.log.format import (
     FORMAT,
     HEADER_BYTES,
@@ -213,6 +213,10 @@ class LogWriter:
     def cursor(self, seq: int, *, safe: bool = False) -> Cursor:
         """Read the output from ``seq`` on, in order. ``safe``: begin where text can begin, as after a gap."""
         return Cursor(self, seq, safe=safe)
+
+    def replay_start(self, back: int) -> int:
+        """The seq from which on about ``back`` bytes of output are held."""
+        return replay_start(self, back)
 
     def read(self, seq: int, limit: int) -> tuple[int, bytes]:
         """Output from the first held byte at or after ``seq``, with its seq. Empty at the end.

@@ -210,8 +210,12 @@ class Session:
             raise RefusedError("the session has just ended: attach again")
         if event.client in self.attachments:
             raise LocalProtocolError(f"client {event.client} is attached already")
-        if event.from_seq is not None and not 0 <= event.from_seq <= self.seq:
-            raise RemoteProtocolError(f"asked for output from {event.from_seq}, of {self.seq}")
+        from_seq = event.from_seq
+        if from_seq is not None and not 0 <= from_seq < 1 << 63:
+            raise RemoteProtocolError(f"asked for output from {from_seq}")
+        if from_seq is not None and from_seq > self.seq:
+            # It has output that the log lost (the power went), or of another session. None of ours continues it.
+            from_seq = None
         for older in [a for a in self.attachments.values() if a.client_id == event.client_id]:
             # The same client over a new connection: the old one is half open, and would get everything twice.
             # It does not count as one that left: the size, the disk and the end of all are not its business.
@@ -221,16 +225,16 @@ class Session:
         self.input.joined(event.client_id)
         size_before = self.size
         self._fit_size()
-        fresh_screen = (event.from_seq is None or event.redraw) and event.size is not None
+        fresh_screen = (from_seq is None or event.redraw) and event.size is not None
         if fresh_screen and self.size == size_before and self.state is not SessionState.ENDED:
             self._do(do.NudgeForeground())
-        if event.from_seq is None and event.replay_bytes:
+        if from_seq is None and event.replay_bytes:
             # `Attached` says where the replay begins, so it waits for what the log finds.
             attachment.seq = -1
             attachment.reading = True
             self._do(do.FindReplayStart(event.client, event.replay_bytes, REPLAY_PIECE))
         else:
-            attachment.seq = self.seq if event.from_seq is None else event.from_seq
+            attachment.seq = self.seq if from_seq is None else from_seq
             self._welcome(attachment)
             self._feed(attachment)
         self._do(do.Changed())

@@ -63,8 +63,8 @@ class ClientJoined(Event):
     """A client wants to attach.
 
     ``from_seq``: first output byte that it lacks, or None to let the session choose: the last
-    ``replay_bytes`` of the scrollback, or nothing if that is 0. ``redraw``: its screen is not what the output
-    before ``from_seq`` made of it.
+    ``replay_bytes`` of the scrollback, or nothing if that is 0; so it does for one beyond the end.
+    ``redraw``: its screen is not what the output before ``from_seq`` made of it.
     """
 
     client: int

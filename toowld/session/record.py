@@ -68,6 +68,7 @@ class Record:
     custodian_pid: int | None = None
     custodian_started: float | None = None
     boot: str | None = None  # the boot id under which those processes were started
+    next_seq: int = 0  # output that comes next has this seq or a later one
     version: int = 0  # grows with every change, so that a late reader can tell old news
 
     @property
@@ -131,7 +132,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "ended_at": (*_NUMBER, type(None)), "error": (str, type(None)), "pid": (int, type(None)),
     "pid_started": (*_NUMBER, type(None)), "custodian_pid": (int, type(None)),
     "custodian_started": (*_NUMBER, type(None)), "boot": (str, type(None)),
-    "version": (int,),
+    "next_seq": (int,), "version": (int,),
 }  # fmt: skip
 
 
@@ -142,6 +143,8 @@ def _check_types(record: Record) -> None:
     texts = [*(record.argv or ()), *record.env, *record.env.values()]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("the record's argv or env holds something that is no text")
+    if not 0 <= record.next_seq < 1 << 63:
+        raise BadRecord("the record's next_seq is impossible")
     try:
         _ = record.size
     except ValueError as error:

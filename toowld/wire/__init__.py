@@ -30,10 +30,12 @@ from toowld.wire.messages import (
     Size,
     Unknown,
 )
+from toowld.wire.seq import SEQ_LEAP, gap_bytes, seq_after_loss
 
 __all__ = [
     "DEFAULT_SIZE",
     "MAX_FRAME",
+    "SEQ_LEAP",
     "VERSION_MAX",
     "VERSION_MIN",
     "Attached",
@@ -59,5 +61,7 @@ __all__ = [
     "Unknown",
     "decode_body",
     "encode",
+    "gap_bytes",
     "negotiate",
+    "seq_after_loss",
 ]

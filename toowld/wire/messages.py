@@ -111,7 +111,7 @@ class Attached(Message):
 
 @dataclass(frozen=True, slots=True)
 class Gap(Message):
-    """Output in ``[start, end)`` is no longer held; the next `Output` begins at ``end``."""
+    """Output in ``[start, end)`` is not held; the next `Output` begins at ``end``. How much: `gap_bytes`."""
 
     TAG: ClassVar[int] = 6
     start: int
