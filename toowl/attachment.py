@@ -173,10 +173,10 @@ class Attachment:
             self._pump()
             return
         if self.pending:
-            why = "the session does not know any more what it got of them"
+            why = "the session does not know any more what it got of it"
             if not same_child:
-                why = "they were typed for the program that ran here before"
-            self._notices.append(Notice(f"{byte_count(self.pending)} of input were discarded: {why}"))
+                why = "typed for the program that ran here before"
+            self._notices.append(Notice(f"discarded {byte_count(self.pending)} of input: {why}"))
         self.unacknowledged.clear()
         self._typed.clear()
         self._in_flight = 0
@@ -261,7 +261,7 @@ class Attachment:
         run without its beginning.
         """
         if self.refused:
-            text = f"{byte_count(self.refused)} that were typed while the session was away were refused: too much"
+            text = f"refused {byte_count(self.refused)} that were typed while the session was away: too much"
             self.screen.append(Notice(text))
             self.refused = 0
 

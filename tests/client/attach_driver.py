@@ -1,18 +1,24 @@
 """Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for test_attach.py.
 
-Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash]
+Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive]
+
+With ``again`` a lost connection is made anew, in the folder of SOCKET_PATH; with ``keepalive`` a silent one is lost.
 """
 
 from __future__ import annotations
 
 import _socket
 import sys
+from pathlib import Path
 
 from toowl import attach as attach_module
 from toowl import attachment
+from toowl.connection import Dialler
+from toowl.reconnect import Keepalive
 from toowld import wire
 from toowld.client import Client
 from toowld.errors import ToowlError
+from toowld.paths import Paths
 
 
 def _crash(self: attachment.Attachment, message: wire.Message) -> None:
@@ -28,8 +34,15 @@ def main() -> int:
     else:
         client = Client.connect_path(sys.argv[1])
     params = {"session": "work", "read_only": option == "read-only"}
+    dialler = None
+    if option in ("again", "keepalive"):
+        folder = Path(sys.argv[1]).parent
+        dialler = Dialler(Paths(runtime=folder, state=folder, config=folder / "config.toml"))
+    if option == "keepalive":
+        assert dialler
+        dialler.keepalive = Keepalive(interval=0.1, patience=0.5)
     try:
-        return attach_module.attach(client, params)
+        return attach_module.attach(client, params, dialler)
     except ToowlError as error:
         print(f"toowl: {error}", file=sys.stderr)
         return error.exit_status

@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tests.harness import Sandbox, Terminal
@@ -20,9 +20,9 @@ class Cutter:
         budgets: after how many bytes each connection is cut (None: never), one after the other; then none is.
     """
 
-    def __init__(self, sandbox: Sandbox, *sessions: str, budgets: Iterator[int | None] = iter(())) -> None:
+    def __init__(self, sandbox: Sandbox, *sessions: str, budgets: Iterable[int | None] = ()) -> None:
         self._sandbox = sandbox
-        self.budgets = budgets
+        self.budgets = iter(budgets)
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []

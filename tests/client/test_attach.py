@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ _ROOT = Path(__file__).parents[2]
 class World:
     """The attach command between a terminal that the test holds and a session that the test plays."""
 
-    def __init__(self, option: str = "") -> None:
+    def __init__(self, option: str = "", path: str = "") -> None:
         self.user, self.tty = os.openpty()
         self.resize(24, 80)
         self.before = termios.tcgetattr(self.tty)
@@ -40,7 +41,7 @@ class World:
         self.shown = b""
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, str(_DRIVER), str(theirs.fileno()), *([option] if option else [])],
+                [sys.executable, str(_DRIVER), path or str(theirs.fileno()), *([option] if option else [])],
                 stdin=self.tty,
                 stdout=self.tty,
                 stderr=self.tty,
@@ -383,16 +384,17 @@ def test_a_terminal_that_takes_no_output_bounds_what_is_read_and_can_detach(worl
 def test_flood_arrives_whole(world: World) -> None:
     world.attach()
     flood = b"".join(b"%d\r\n" % number for number in range(200_000))
-    for seq in range(0, len(flood), 65536):
-        world.process.poll()
-        data = wire.encode(wire.Output(seq, flood[seq : seq + 65536]))
+    messages: list[wire.Message] = [
+        wire.Output(seq, flood[seq : seq + 65536]) for seq in range(0, len(flood), 65536)
+    ]
+    for message in [*messages, wire.Ended(len(flood), "exited", code=0)]:
+        data = wire.encode(message)
         while data:
             readable, writable, _ = select.select([world.user], [world.session], [], _PATIENCE)
             if readable:
                 world.shown += os.read(world.user, 65536)
             if writable:
                 data = data[world.session.send(data[:16384]) :]
-    world.send(wire.Ended(len(flood), "exited", code=0))
     assert world.ends(0) == flood + b"[work exited with status 0]\r\n"
 
 
@@ -412,3 +414,119 @@ def test_without_a_terminal() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(b"toowl: standard input is not a terminal: attach needs one")
     assert done.stderr.count(b"\n") == 1
+
+
+class Peer:
+    """A session behind a socket file, which takes one connection after the other."""
+
+    def __init__(self, path: Path, seq: int) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.settimeout(_PATIENCE)
+        self._listener.bind(os.fspath(path))
+        self._listener.listen()
+        self.seq = seq
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def accept(self, world: World, **about: Any) -> wire.Request:
+        """The next connection becomes that of ``world``; what it asked for."""
+        world.session.close()
+        world.session, _ = self._listener.accept()
+        world.session.settimeout(_PATIENCE)
+        world.decoder = wire.FrameDecoder()
+        world.receive(wire.Hello)
+        world.send(wire.Hello(about={"role": "daemon"}))
+        request = world.receive(wire.Request)
+        world.send(wire.Attached(self.seq, self.seq, 0, {"id": "2f3a9c1b", "name": "work", **about}))
+        return request
+
+
+@pytest.fixture
+def again() -> Iterator[tuple[World, Peer]]:
+    yield from _with_peer("again")
+
+
+@pytest.fixture
+def keepalive() -> Iterator[tuple[World, Peer]]:
+    yield from _with_peer("keepalive")
+
+
+def _with_peer(option: str) -> Iterator[tuple[World, Peer]]:
+    with tempfile.TemporaryDirectory(prefix="tw") as folder:
+        path = Path(folder) / "toowld.sock"
+        peer = Peer(path, 0)
+        world = World(option, str(path))
+        yield world, peer
+        world.close()
+        peer.close()
+
+
+def test_a_lost_connection_goes_on_at_the_byte_where_it_broke(again: tuple[World, Peer]) -> None:
+    world, peer = again
+    first = peer.accept(world)
+    world.send(wire.Output(0, b"half a w"), wire.Live(8))
+    world.sees(b"half a w")
+    peer.seq = 8
+    second = peer.accept(world)
+    same = ("client_id", "rows", "cols", "read_only")
+    assert {key: second.params[key] for key in same} == {key: first.params[key] for key in same}
+    assert second.params["session"] == "2f3a9c1b"
+    assert (second.params["from_seq"], second.params["respawn"], second.params["redraw"]) == (8, False, False)
+    world.send(wire.Output(8, b"ord\n"), wire.Live(12), wire.Ended(12, "exited", code=0))
+    assert world.ends(0) == b"ord\n[work exited with status 0]\r\n"
+
+
+def test_a_silent_peer_is_given_up(keepalive: tuple[World, Peer]) -> None:
+    world, peer = keepalive
+    peer.accept(world)
+    world.send(wire.Output(0, b"text"))
+    world.sees(b"text")
+    tokens = [world.receive(wire.Ping).token for _ in range(3)]
+    assert tokens == [1, 2, 3]
+    peer.seq = 4
+    assert peer.accept(world).params["from_seq"] == 4
+    for _ in range(12):  # twice its patience: who answers is kept
+        world.send(wire.Pong(world.receive(wire.Ping).token))
+    world.send(wire.Output(4, b" more\n"), wire.Ended(10, "exited", code=0))
+    assert world.ends(0).startswith(b" more\n[work")
+
+
+def test_a_session_that_has_less_than_was_seen(again: tuple[World, Peer]) -> None:
+    world, peer = again
+    peer.accept(world)
+    world.send(wire.Output(0, b"0123456789\n"))
+    world.sees(b"9\n")
+    world.session.close()
+    world.session, _ = peer._listener.accept()
+    world.session.settimeout(_PATIENCE)
+    world.decoder = wire.FrameDecoder()
+    world.receive(wire.Hello)
+    world.send(wire.Hello())
+    asked = world.receive(wire.Request)
+    assert asked.params["from_seq"] == 11
+    world.send(wire.Failure(asked.id, "protocol", "asked for output from 11, of 3"))
+    peer.seq = 3
+    asked = peer.accept(world)
+    assert (asked.params["from_seq"], asked.params["replay"]) == (None, True)
+    world.send(wire.Output(3, b"new\n"), wire.Ended(7, "exited", code=0))
+    assert world.ends(0).startswith(
+        b"[the session lost some of its scrollback; it goes on here]\r\nnew\n[work exited"
+    )
+
+
+def test_an_idle_client_of_a_unix_socket_sleeps(again: tuple[World, Peer]) -> None:
+    world, peer = again
+    peer.accept(world)
+    world.send(wire.Output(0, b"text"), wire.Live(4))
+    world.sees(b"text")
+
+    def switches() -> int:
+        text = Path(f"/proc/{world.process.pid}/status").read_text()
+        return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    before = -1
+    while before != (before := switches()):
+        select.select([], [], [], 0.1)
+    select.select([], [], [], 1.2)  # nothing may happen, for so long
+    assert switches() == before

@@ -91,4 +91,122 @@ def test_a_real_terminal_is_as_before(tmux: Tmux, folder: Path) -> None:
         wait_until(lambda: "[detached from work]" in tmux.text(), tmux.text)
         wait_until(lambda: tmux.state() == fresh, tmux.state)
     tmux.run("send-keys", "-t", "0", "echo he''llo", "Enter")
-    wait_until(lambda: "\nhello\n" in tmux.text(), tmux.text)  # no colour, no line drawing characters
+    wait_until(lambda: "hello\n" in tmux.text(), tmux.text)  # no colour, no line drawing characters
+
+
+class Breaking:
+    """A session in tmux whose connection breaks when the test says so."""
+
+    def __init__(self, tmux: Tmux, folder: Path) -> None:
+        self.tmux = tmux
+        self.seq = 0
+        self._path = folder / "toowld.sock"
+        self._listen()
+        tmux.run(
+            "send-keys", "-t", "0", f"clear; exec {sys.executable} {_DRIVER} {self._path} again", "Enter"
+        )
+        self.accept()
+
+    def _listen(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.settimeout(_PATIENCE)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+
+    def accept(self) -> wire.Request:
+        self._session, _ = self._listener.accept()
+        self._session.settimeout(_PATIENCE)
+        self._session.sendall(wire.encode(wire.Hello()))
+        decoder = wire.FrameDecoder()
+        while True:
+            decoder.feed(self._session.recv(65536))
+            for message in decoder.messages():
+                if isinstance(message, wire.Request):
+                    about = {"id": "2f3a9c1b", "name": "work"}
+                    self._session.sendall(wire.encode(wire.Attached(self.seq, self.seq, 0, about)))
+                    return message
+
+    def print(self, data: bytes, wanted: str = "") -> None:
+        self._session.sendall(wire.encode(wire.Output(self.seq, data)))
+        self.seq += len(data)
+        if wanted:
+            wait_until(lambda: wanted in self.tmux.text(), self.tmux.text)
+
+    def breaks(self) -> None:
+        """Nobody answers any more."""
+        self._listener.close()
+        self._path.unlink()
+        self._session.close()
+        wait_until(lambda: "reconnecting…" in self.tmux.text(), self.tmux.text)
+
+    def returns(self) -> wire.Request:
+        self._listen()
+        request = self.accept()
+        wait_until(lambda: "reconnecting…" not in self.tmux.text(), self.tmux.text)
+        return request
+
+    def close(self) -> None:
+        self._session.close()
+        self._listener.close()
+
+
+@pytest.fixture
+def breaking(tmux: Tmux, folder: Path) -> Iterator[Breaking]:
+    wait_until(lambda: "prompt:" in tmux.text(), tmux.text)
+    tmux.run("set-option", "-g", "remain-on-exit", "on")
+    made = Breaking(tmux, folder)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("lines", [5, 100], ids=["room below the cursor", "cursor on the last line"])
+def test_a_shell_is_not_disturbed_by_the_banner(breaking: Breaking, tmux: Tmux, lines: int) -> None:
+    text = b"\x1b[H\x1b[2J" + b"".join(b"line %d\r\n" % number for number in range(lines))
+    breaking.print(text + b"\x1b[1;32muser@host\x1b[33m $ echo un", "echo un")
+    before = tmux.text().rstrip("\n")
+    breaking.breaks()
+    assert "user@host" in tmux.text()
+    breaking.returns()
+    after = tmux.text().rstrip("\n")
+    # On the last line of the screen there is no place: all moves up by a line, as if one more was printed.
+    assert after == (before if lines == 5 else before.partition("\n")[2])
+    breaking.print(b"broken", "echo unbroken")
+    breaking.breaks()
+    breaking.returns()
+    breaking.print(b"\r\nmore\x1b[m", "more")
+    wait_until(lambda: tmux.text().rstrip().endswith("echo unbroken\nmore"), tmux.text)
+
+
+def test_a_full_screen_is_asked_to_redraw_after_the_banner(breaking: Breaking, tmux: Tmux) -> None:
+    breaking.print(b"\x1b[?1049h\x1b[?6h\x1b[2;20r\x1b(0\x1b[31m\x1b[5;7Htext", "text")
+    before, state = tmux.text().split("\n"), tmux.state()
+    breaking.breaks()
+    assert tmux.text().split("\n")[:20] == before[:20]
+    assert breaking.returns().params["redraw"] is True
+    assert (tmux.text().split("\n"), tmux.state()) == (before, state)
+    breaking.print(b"qqq")
+    wait_until(
+        lambda: "\x1b[31m\x0etextqqq" in tmux.text(), tmux.text
+    )  # tmux's way to say: red, line drawing
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest", "wanted"),
+    [
+        (b"\x1b[3", b"1mred", "\x1b[31mred"),
+        (b"\x1b]2;a tit", b"le\x07after", "after"),
+        (b"caf\xc3", b"\xa9", "é"),
+    ],
+    ids=["control sequence", "string", "character"],
+)
+def test_what_was_cut_in_the_middle_is_whole_in_the_end(
+    breaking: Breaking, tmux: Tmux, begun: bytes, rest: bytes, wanted: str
+) -> None:
+    breaking.print(b"\x1b[H\x1b[2Jhere: ", "here:")
+    breaking.print(begun)
+    breaking.breaks()
+    breaking.returns()
+    breaking.print(rest, wanted)
+    assert "tit" not in tmux.text()
+    if b"title" in begun + rest:
+        assert tmux.run("display-message", "-p", "-t", "0", "#{pane_title}").strip() == "a title"

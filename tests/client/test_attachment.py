@@ -51,6 +51,7 @@ def test_every_byte_is_shown_once_or_announced_as_lost(live: int, chance: random
         if isinstance(item, Lost):
             at += item.size
         else:
+            assert isinstance(item, bytes)
             assert item == output[at : at + len(item)]
             at += len(item)
     assert at == attachment.seq

@@ -164,7 +164,7 @@ def test_what_was_typed_for_another_shell_is_discarded(sandbox: Sandbox) -> None
         terminal.expect("18 bytes typed")
         sandbox.toowl("restart", "--yes", "work")
         cutter.up()
-        terminal.expect("[18 bytes of input were discarded: they were typed for the program that ran")
+        terminal.expect("[discarded 18 bytes of input: typed for the program that ran here before]")
         terminal.send(b"for the second\r")
         wait_for(lambda: got.read_bytes() == b"for the second\n")
         detach(terminal)
@@ -185,7 +185,7 @@ def test_too_much_typed_ahead_is_refused_and_said_so(sandbox: Sandbox) -> None:
         assert b"\x07" in terminal.output
         wait_for(lambda: f"{200_000} bytes REFUSED" in terminal.text)
         cutter.up()
-        terminal.expect("[200000 bytes that were typed while the session was away were refused")
+        terminal.expect("[refused 200000 bytes that were typed while the session was away: too much]")
         terminal.send(b"and on\r")
         got = sandbox.home / "got"
         wait_for(lambda: got.read_bytes() == kept + b"and on\r")
