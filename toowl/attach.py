@@ -430,7 +430,11 @@ class _Loop:
 
     def _gap_notice(self, lost: Lost) -> bytes:
         start = b"" if self._line_start else b"\r\n"
-        return self._modes.abort() + start + b"[%d bytes of output are no longer held]\r\n" % lost.size
+        count = wire.gap_bytes(0, lost.size)
+        what = b"some output was lost, nobody knows how much"
+        if count is not None:
+            what = b"%d bytes of output are no longer held" % count
+        return self._modes.abort() + start + b"[" + what + b"]\r\n"
 
     def _notice(self, notice: Notice) -> bytes:
         return self._modes.abort() + self._line(f"[{notice.text}]".encode(errors="replace"))

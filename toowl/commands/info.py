@@ -10,6 +10,7 @@ from toowl.commands._connect import connect
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
 from toowl.commands._text import age, safe, size
 from toowl.commands.ls import as_text, status
+from toowld.wire import SEQ_LEAP
 
 SUMMARY = "show all that is known about a session"
 
@@ -70,9 +71,10 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("size", f"{info['cols']}x{info['rows']}" if info.get("cols") and info.get("rows") else None),
         ("created", moment("created_at")),
         ("last active", moment("last_active_at")),
-        ("output so far", size(info["seq"]) if isinstance(info.get("seq"), int) else None),
+        ("output so far", size(info["seq"] % SEQ_LEAP) if isinstance(info.get("seq"), int) else None),
         ("scrollback kept", size(info["log_bytes"]) if isinstance(info.get("log_bytes"), int) else None),
         ("log", text("log_dir")),
+        ("log error", text("log_error")),
     ]
     return [(key, value) for key, value in found if value is not None]
 
@@ -112,7 +114,10 @@ def meaning(info: dict[str, Any]) -> str:
         return _STATES.get(str(state), "a state that this toowl does not know: is the daemon newer?")
     attached = "with somebody attached" if info.get("clients") else "with nobody attached"
     if info.get("degraded"):
-        return f"running {attached}; its log can't be written, so scrollback is kept in memory only"
+        return (
+            f"running {attached}; its log can't be written, so its last 4 MiB are kept in memory only: "
+            "make room (see `toowld doctor`), then it is written again by itself"
+        )
     if info.get("persistent"):
         return f"running {attached}; it survives the end of the daemon"
     return f"running {attached}; it ends together with the daemon"

@@ -102,7 +102,7 @@ def as_text(value: bytes) -> str:
 def status(session: dict[str, Any]) -> str:
     """The STATUS column: ``P detached``, ``- attached``, …"""
     mark = "P" if session.get("persistent") else "-"
-    degraded = " (degraded)" if session.get("degraded") else ""
+    degraded = ", degraded" if session.get("degraded") else ""
     return f"{mark} {_text.safe(str(session.get('display', '?')))}{degraded}"
 
 
