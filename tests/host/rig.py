@@ -97,6 +97,11 @@ class Peer:
             self.reading = True
             self.driver.loop.add_reader(self.sock.fileno(), self._on_readable)
 
+    @property
+    def to_send(self) -> int:
+        """Bytes that the other side does not take yet."""
+        return len(self._to_send)
+
     def stop_reading(self) -> None:
         self.reading = False
         self.driver.loop.remove_reader(self.sock.fileno())

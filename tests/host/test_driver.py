@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import struct
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.harness import alive, wait_for
-from tests.host.rig import Rig, open_fds
+from tests.host.rig import Rig, joining, open_fds
 from toowld.errors import SpawnFailed
 from toowld.host.control import request
+from toowld.host.sockets import UNREAD_LIMIT, FrameSocket
 from toowld.log import LogReader
 from toowld.session import SessionState
 from toowld.session import effects as do
@@ -48,6 +51,12 @@ def logged(rig: Rig) -> bytes:
 def pattern(count: int) -> bytes:
     """Bytes of every value, never the same at two places of a read."""
     return b"".join(struct.pack(">I", number * 2654435761 % (1 << 32)) for number in range(count // 4))
+
+
+def small_buffer(rig: Rig, client: int) -> None:
+    """Let the kernel hold little of what goes to a client, so that it is queued with us."""
+    sock = rig.host._clients[client].socket.sock
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 10)
 
 
 def finish(rig: Rig) -> None:
@@ -163,6 +172,69 @@ def test_one_piece_after_the_other_is_read_of_a_flood(rig: Rig) -> None:
     assert rig.session.seq - before < 64 << 20
     peer.enter(b"\x03")
     assert peer.expect(Ended).signal == signal.SIGINT
+
+
+class Reader:
+    """A client that takes all at once, in a thread of its own: it never waits for the loop, nor lets it wait."""
+
+    def __init__(self, rig: Rig) -> None:
+        ours, self._sock = socket.socketpair()
+        self.taken = 0
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        rig.host.join(ours, b"", 7, joining("fast", read_only=True))
+
+    def _read(self) -> None:
+        while data := self._sock.recv(1 << 20):
+            self.taken += len(data)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # the host was first
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._sock.close()
+
+
+def test_during_the_replay_to_a_fast_client_everybody_has_his_turn(rig: Rig) -> None:
+    size = 40 << 20
+    rig.shell(f"{RAW} head -c {size} /dev/zero | tr '\\0' 'a'; printf END; exec cat")
+    other = rig.attach("other", from_seq=None)
+    rig.until(lambda: rig.session.seq >= size + 9)
+    other.expect_output(b"END")
+    fast = Reader(rig)
+    try:
+        assert rig.session.attachments[2].seq <= 128 << 10, "one piece, not all that it takes, in one go"
+        other.send(Ping(5))
+        other.enter(b"typed")
+        other.expect(Pong)
+        other.expect_output(b"typed")
+        assert rig.session.attachments[2].catching_up, (
+            "the PTY and the other one did not have to wait for its end"
+        )
+        rig.until(lambda: rig.session.attachments[2].live)
+    finally:
+        fast.close()
+    assert fast.taken > size
+
+
+def test_one_who_asks_and_never_reads_is_not_listened_to(rig: Rig) -> None:
+    """Its answers pile up to a bound, nothing is lost, and the others notice nothing."""
+    count = 200_000
+    rude, good = rig.attach("rude"), rig.attach("good")
+    rig.shell(f"{RAW} exec cat")
+    rude.expect_output(b"ready")
+    rude.stop_reading()
+    rude.send_raw(encode(Ping(1)) * count)
+    ours = rig.host._clients[1].socket
+    rig.until(lambda: ours.queued > UNREAD_LIMIT)
+    good.enter(b"hello")
+    good.expect_output(b"hello")
+    assert ours.queued < UNREAD_LIMIT + (64 << 10)
+    assert rude.to_send, "the rest waits on its side"
+    rude.read()
+    rig.until(lambda: len(rude.messages) > count)
+    assert sum(type(message) is Pong for message in rude.messages) == count
+    rude.expect_output(b"hello")
 
 
 def test_ctrl_c_ends_a_cat_of_a_big_file(rig: Rig, tmp_path: Path) -> None:
@@ -336,8 +408,6 @@ def test_a_refused_attach_of_one_who_is_gone(rig: Rig) -> None:
     for from_seq in (-1, 0):
         ours, its = socket.socketpair()
         its.close()
-        from tests.host.rig import joining
-
         rig.host.join(ours, b"", 7, joining("gone", from_seq=from_seq))
         rig.until(lambda: not rig.session.attachments)
     os.kill(rig.session.pid or 0, signal.SIGKILL)
@@ -425,6 +495,57 @@ def test_one_who_takes_nothing_does_not_keep_an_ended_session(
     good.enter(b"\n")
     assert good.expect(Ended).seq == 6 + 3000000 + 3
     finish(rig)
+
+
+def test_the_last_bytes_reach_one_who_is_slow(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes longer than the timeout, but it takes something each time."""
+    monkeypatch.setattr("toowld.host.driver.CLOSE_TIMEOUT", 0.02)
+    looks: list[int] = []
+    look = rig.host._look_at_leaving
+
+    def looked(sock: FrameSocket, queued: int, until: float) -> None:
+        looks.append(sock.queued)
+        look(sock, queued, until)
+
+    monkeypatch.setattr(rig.host, "_look_at_leaving", looked)
+    slow = rig.attach("slow")
+    rig.shell(f"{RAW} read line; head -c 250000 /dev/zero")
+    slow.expect_output(b"ready")
+    slow.stop_reading()
+    small_buffer(rig, 1)
+    slow.enter(b"\n")
+    rig.until(lambda: rig.session.state is SessionState.ENDED)
+    while not rig.finished:
+        seen = len(looks)
+        slow.sock.setblocking(False)
+        slow._on_readable()  # some of it
+        rig.until(lambda seen=seen: len(looks) > seen or rig.finished)  # type: ignore[misc]
+    assert len(looks) >= 3
+    slow.read()
+    assert slow.expect(Ended).seq == len(slow.output) == 6 + 250000
+
+
+def test_one_who_trickles_is_cut_off_in_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toowld.host.driver.CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr("toowld.host.driver.LONGEST_CLOSE", 0.1)
+    slow = rig.attach("slow")
+    rig.shell(f"{RAW} read line; head -c 250000 /dev/zero")
+    slow.expect_output(b"ready")
+    slow.stop_reading()
+    small_buffer(rig, 1)
+    slow.enter(b"\n")
+    rig.until(lambda: rig.session.state is SessionState.ENDED)
+    sock = next(iter(rig.host._leaving))
+
+    def trickle() -> bool:
+        if sock.queued > 1000:  # as if it had taken a byte
+            sock.queued -= 1
+        return rig.finished
+
+    rig.until(trickle, "the host to finish")
+    slow.read()
+    rig.until(lambda: slow.eof)
+    assert slow.got(Ended) is None
 
 
 def test_being_ended_ourselves(rig: Rig) -> None:

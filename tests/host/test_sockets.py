@@ -27,14 +27,19 @@ class End:
         self.messages: list[tuple[Message, list[int]]] = []
         self.closed: list[str] = []
         self.sent: list[int] = []
+        self.rooms = 0
         self.frames = FrameSocket(
             ours,
             driver.loop,
             on_message=lambda message, fds: self.messages.append((message, fds)),
             on_close=self.closed.append,
             on_sent=self.sent.append,
+            on_room=self._on_room,
             unread=unread,
         )
+
+    def _on_room(self) -> None:
+        self.rooms += 1
 
     @property
     def plain(self) -> list[Message]:
@@ -116,13 +121,50 @@ def test_what_was_read_before_is_delivered_first(driver: Driver) -> None:
         end.close()
 
 
-def test_watch_room_says_zero_once(end: End) -> None:
+def test_room_is_told_once_and_from_the_loop(end: End) -> None:
     end.frames.watch_room()
-    assert end.sent == [], "from the loop, not at once"
-    end.driver.until(lambda: end.sent == [0])
+    end.frames.watch_room()
+    assert end.rooms == 0, "not at once"
+    end.driver.until(lambda: end.rooms)
     for _ in range(3):
         end.driver.turn()
-    assert end.sent == [0]
+    assert (end.rooms, end.sent) == (1, [])
+
+
+def test_there_is_no_room_before_all_is_taken(end: End) -> None:
+    frame = big()
+    end.frames.send(frame)
+    end.frames.watch_room()
+    for _ in range(3):
+        end.driver.turn()
+    assert end.rooms == 0
+    end.read_all(len(frame))
+    end.driver.until(lambda: end.rooms)
+    assert end.frames.queued == 0
+
+
+def test_what_is_sent_while_room_is_awaited_goes_out_at_once(end: End) -> None:
+    end.frames.watch_room()
+    end.frames.send(encode(Ping(1)))
+    assert end.frames.queued == 0
+    assert end.raw.recv(100) == encode(Ping(1))
+
+
+def test_who_is_told_of_room_may_send_and_ask_again(end: End) -> None:
+    frame = encode(Output(0, b"x" * (64 << 10)))
+    left = 50
+
+    def more() -> None:
+        nonlocal left
+        end.rooms += 1
+        end.frames.send(frame)
+        if left := left - 1:
+            end.frames.watch_room()
+
+    end.frames.on_room = more
+    end.frames.watch_room()
+    end.read_all(50 * len(frame))
+    assert (end.rooms, left, end.frames.queued) == (50, 0, 0)
 
 
 # --- descriptors ----------------------------------------------------------------------------------------

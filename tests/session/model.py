@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import REPLAY_PIECE
+from toowld.session.engine import MAX_ALLOWANCE, REPLAY_PIECE
 from toowld.session.outbox import HIGH
 from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message, Output, Size
 
@@ -96,6 +96,7 @@ class World:
         self.paused = False
         self.blameless_since = 0.0  # since when the PTY is paused and its lead gave no reason
         self.lead: object = None
+        self.behind: int | None = None  # how near a lead that is behind, and moves, has come to the end
         self.pty_open = True
         self.pty_size = self.session.size
         self.to_pty: deque[bytes] = deque()
@@ -109,6 +110,7 @@ class World:
         self._numbers = 0
         self._events: deque[ev.Event] = deque()
         self._running = False
+        self._ending = False
         self.tell(ev.StartRequested())
         self.tell(ev.ChildStarted(77))
 
@@ -126,6 +128,7 @@ class World:
                     self._perform(effect)
                 lead = self.session._lead()
                 if lead is not self.lead:
+                    self.behind = None
                     self.lead = lead
                     self.blameless_since = self.now
                 self.check()
@@ -147,6 +150,7 @@ class World:
                     assert self.session.state is SessionState.ENDED and self.now - connection.moved_at >= 1.0
                     connection.given_up = True
                 connection.closing = True
+                connection.watched = False
                 self.leaving.append(connection)
             case do.ReadLog(client, seq, limit):
                 assert client in self.connections
@@ -218,10 +222,11 @@ class World:
             if connection.kernel > connection.in_kernel and (had or connection.watched):
                 busy = True
                 self._flush(connection)
-                connection.watched = connection.watched and bool(connection.queue)
-                if not had and connection.number in self.connections:
+                if not had and connection.watched and connection.number in self.connections:
                     connection.watched = False
-                    self.tell(ev.ClientTook(connection.number, 0))
+                    if self.lead is self.session.attachments.get(connection.number):
+                        self.blameless_since = self.now
+                    self.tell(ev.ClientRoom(connection.number))
         if self.pty_open and not self.paused and self.wants:
             busy = True
             self._read_pty(READ_AT_ONCE)
@@ -316,6 +321,7 @@ class World:
 
     def end_child(self) -> None:
         """The child ends; what it left in the kernel is read, paused or not."""
+        self._ending = True
         if self.wants:
             self._read_pty(KERNEL_PTY)
         self.wants = 0
@@ -361,6 +367,7 @@ class World:
         if self.paused and self.pty_open:
             assert typists, "paused for nobody"
             assert self.now - self.blameless_since <= 1.0 + 1e-9, "paused for a client that takes nothing"
+        self._check_distance()
         for connection in [*self.connections.values(), *self.leaving]:
             assert connection.queued_output <= HIGH + READ_AT_ONCE + REPLAY_PIECE
         if session.state is not SessionState.ENDED:
@@ -369,6 +376,18 @@ class World:
             if sizes:
                 smallest = Size(rows=min(s.rows for s in sizes), cols=min(s.cols for s in sizes))
                 assert session.size == smallest
+
+    def _check_distance(self) -> None:
+        """A lead that moves gets nearer, however much the child prints."""
+        lead = self.session._lead()
+        if lead is None or lead.live or lead.seq < 0 or not self.pty_open or self._ending:
+            self.behind = None
+            return
+        distance = self.session.seq - lead.seq
+        if self.behind is None or self.now - self.blameless_since >= 1.0:
+            self.behind = distance
+        self.behind = min(self.behind, distance)
+        assert distance <= self.behind + MAX_ALLOWANCE + READ_AT_ONCE, "the log may overtake it"
 
     def come_to_an_end(self) -> None:
         """Everybody reads all from now on: everybody must be live soon, and get the last word."""

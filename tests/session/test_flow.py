@@ -11,7 +11,7 @@ from toowld.errors import RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import NEARLY_CAUGHT_UP
+from toowld.session.engine import NEARLY_CAUGHT_UP, REPLAY_PIECE
 from toowld.session.outbox import HIGH, LOW
 from toowld.wire import InputAck, Live, Output, Size
 
@@ -63,18 +63,88 @@ def test_a_lead_that_wakes_up_near_the_end_holds_the_child_until_it_is_live() ->
     session.handle(ev.TimerFired(), 2.0)
     behind = session.attachments[1].seq
     session.handle(ev.PtyOutput(b"more"), 2.1)
-    assert session.handle(ev.ClientTook(1, 100), 3.0) == [do.WatchRoom(1), do.PausePty()]
-    session.handle(ev.ClientTook(1, 0), 3.1)
+    assert session.handle(ev.ClientTook(1, 100), 3.0) == [do.PausePty()]
+    session.handle(ev.ClientRoom(1), 3.1)
     session.handle(ev.LogRead(1, behind, b"more"), 3.1)
-    assert session.handle(ev.ClientTook(1, 0), 3.2) == [do.Send(1, Live(behind + 4)), do.ResumePty()]
+    assert session.handle(ev.ClientRoom(1), 3.2) == [do.Send(1, Live(behind + 4)), do.ResumePty()]
 
 
-def test_a_lead_that_is_far_behind_does_not_hold_the_child() -> None:
+def feed(session: Session, client: int, now: float) -> list[do.Effect]:
+    """The client has taken its last piece, and gets one from the log. Returns what came of that."""
+    session.handle(ev.ClientRoom(client), now)
+    start = session.attachments[client].seq
+    effects = session.handle(ev.LogRead(client, start, b"p" * REPLAY_PIECE), now)
+    return effects + session.handle(ev.ClientTook(client, 0), now)
+
+
+def far_behind() -> Session:
+    """A lead that begins at 0 of 10 MiB, and has its first piece."""
     session = running(seq=10 * NEARLY_CAUGHT_UP)
-    assert not of(session.handle(join(1, from_seq=0), 1.0), do.PausePty)
-    effects = session.handle(join(2, from_seq=9 * NEARLY_CAUGHT_UP), 1.0)
-    assert of(effects, do.PausePty) == []  # of two equals, who came first
-    assert of(session.handle(ev.ClientTyped(2, 0, b"x"), 1.1), do.PausePty) == [do.PausePty()]
+    assert of(session.handle(join(1, from_seq=0), 1.0), do.PausePty) == [do.PausePty()]
+    session.handle(ev.LogRead(1, 0, b"p" * REPLAY_PIECE), 1.0)
+    return session
+
+
+def test_a_lead_that_is_far_behind_lets_the_child_print_half_of_what_it_gets() -> None:
+    # The child was let go from farther behind than 1 MiB, and the log overtook a lead that lost nothing till then.
+    session = running(seq=10 * NEARLY_CAUGHT_UP)
+    session.handle(join(1, from_seq=0), 1.0)
+    effects = session.handle(ev.LogRead(1, 0, b"p" * REPLAY_PIECE), 1.0)
+    assert effects[-1] == do.ResumePty()
+    behind = session.seq - session.attachments[1].seq
+    now = 1.0
+    for _ in range(20):
+        assert session.handle(ev.PtyOutput(b"x" * (64 << 10)), now)[-1] == do.PausePty()
+        assert do.ResumePty() not in feed(session, 1, now + 0.1)
+        assert do.ResumePty() in feed(session, 1, now + 0.2)
+        assert session.seq - session.attachments[1].seq == behind - (64 << 10)
+        behind -= 64 << 10
+        now += 0.5
+
+
+def test_a_child_that_prints_little_is_not_held_up_from_far_behind() -> None:
+    session = far_behind()
+    assert of(session.handle(ev.PtyOutput(b"$ "), 1.1), do.PausePty) == []
+    assert of(feed(session, 1, 1.2), do.PausePty, do.ResumePty) == []
+
+
+def test_what_the_child_may_print_is_not_saved_up() -> None:
+    session = far_behind()
+    for _ in range(20):
+        feed(session, 1, 1.1)
+    session.handle(ev.PtyOutput(b"x" * (64 << 10)), 1.2)
+    assert session.attachments[1].allowance == 0
+
+
+def test_a_lead_that_stalls_far_behind_lets_the_child_go_on_until_it_moves() -> None:
+    session = far_behind()
+    session.handle(ev.PtyOutput(b"x" * (64 << 10)), 1.5)
+    assert session.next_deadline() == 2.0, "it has taken nothing since its first piece"
+    assert session.handle(ev.TimerFired(), 2.0) == [do.ResumePty()]
+    for _ in range(5):
+        assert session.handle(ev.PtyOutput(b"x" * (64 << 10)), 2.1)[1:] == []
+    assert session.handle(ev.ClientRoom(1), 3.0)[-1] == do.PausePty()
+
+
+def test_one_who_begins_to_lead_from_far_behind_owes_one_read_at_most() -> None:
+    session = far_behind()
+    session.handle(join(2, from_seq=session.seq), 1.05)
+    for _ in range(100):
+        session.handle(ev.PtyOutput(b"x" * (64 << 10)), 1.1)
+        session.handle(ev.ClientTook(2, 0), 1.1)
+    assert of(session.handle(ev.ClientTyped(1, 0, b"x"), 1.2), do.PausePty) == [do.PausePty()]
+    assert sum(do.ResumePty() in feed(session, 1, 1.3) for _ in range(3)) == 1
+
+
+def test_a_lead_whose_kernel_buffer_is_full_stalls_too() -> None:
+    # Nothing was queued behind the socket's own buffer, so the clock did not run, and the child stood for ever.
+    session = running(seq=100)
+    session.handle(join(1, from_seq=0), 1.0)
+    session.handle(ev.LogRead(1, 0, b"r" * 50), 1.0)
+    session.handle(ev.ClientTook(1, 0), 1.5)
+    assert session.next_deadline() == 2.5
+    assert session.handle(ev.TimerFired(), 2.5) == [do.ResumePty()]
+    assert session.handle(ev.ClientRoom(1), 9.0)[-1] == do.PausePty()
 
 
 def test_a_replay_that_stalls_lets_the_child_go_on_after_a_second() -> None:

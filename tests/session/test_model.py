@@ -159,6 +159,7 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ClientTyped, clients, st.integers(-1, 6), st.binary(max_size=4)),
     st.builds(ev.ClientResized, clients, sizes),
     st.builds(ev.ClientTook, clients, st.just(0) | small),
+    st.builds(ev.ClientRoom, clients),
     st.builds(ev.LogRead, clients, st.integers(0, 70 * KIB), st.sampled_from([b"", b"x", b"x" * 64 * KIB])),
     st.builds(ev.Injected, st.binary(max_size=4)),
     st.builds(ev.ResizeRequested, sizes),
@@ -184,7 +185,7 @@ def anatomy(thing: Any) -> Any:
         case Attachment():
             return {name: anatomy(getattr(thing, name)) for name in Attachment.__slots__}
         case _ if hasattr(thing, "queued"):
-            return (thing.queued, thing.stalls_at)
+            return (thing.queued, thing.awaits_room, thing.stalls_at)
         case _ if hasattr(thing, "accept"):
             return copy.deepcopy(vars(thing))
         case _:

@@ -9,7 +9,7 @@ from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import REPLAY_PIECE
+from toowld.session.engine import LONGEST_FAREWELL, REPLAY_PIECE
 from toowld.wire import Detached, Ended, Gap, Live, Output
 
 MIB = 1 << 20
@@ -45,7 +45,7 @@ def test_a_fresh_attach_with_replay_begins_where_the_log_says() -> None:
         do.WatchRoom(1),
         do.PausePty(),  # it leads, and is nearly there
     ]
-    assert session.handle(ev.ClientTook(1, 0), 1.1) == [do.Send(1, Live(500)), do.ResumePty()]
+    assert session.handle(ev.ClientRoom(1), 1.1) == [do.Send(1, Live(500)), do.ResumePty()]
 
 
 def test_replay_of_an_empty_session() -> None:
@@ -64,7 +64,7 @@ def test_a_reconnect_goes_on_where_the_client_is() -> None:
     ]
     effects = session.handle(ev.LogRead(1, 400, b"r" * 100), 1.0)
     assert effects == [do.Send(1, Output(400, b"r" * 100)), do.WatchRoom(1)]
-    assert session.handle(ev.ClientTook(1, 0), 1.1) == [do.Send(1, Live(500)), do.ResumePty()]
+    assert session.handle(ev.ClientRoom(1), 1.1) == [do.Send(1, Live(500)), do.ResumePty()]
 
 
 def test_a_reconnect_that_lacks_nothing_is_live_at_once() -> None:
@@ -143,7 +143,7 @@ def test_replay_comes_piece_by_piece_and_turns_live_without_a_hole() -> None:
         effects = session.handle(ev.LogRead(1, len(seen), piece * REPLAY_PIECE), 1.0)
         assert of(effects, do.ReadLog) == []  # not before this one is gone
         seen += piece * REPLAY_PIECE
-        effects = session.handle(ev.ClientTook(1, 0), 1.0)
+        effects = session.handle(ev.ClientRoom(1), 1.0)
         if len(seen) < session.seq:
             assert of(effects, do.ReadLog) == [do.ReadLog(1, len(seen), REPLAY_PIECE)]
     assert sent(effects, 1) == [Live(len(seen))]
@@ -155,34 +155,45 @@ def test_output_during_the_replay_is_replayed_too_and_sent_once() -> None:
     session.handle(join(1, from_seq=0, read_only=True), 1.0)
     session.handle(ev.LogRead(1, 0, b"0123456789"), 1.0)
     assert session.handle(ev.PtyOutput(b"new"), 1.1) == [do.AppendLog(b"new")]
-    assert of(session.handle(ev.ClientTook(1, 0), 1.2), do.ReadLog) == [do.ReadLog(1, 10, REPLAY_PIECE)]
+    assert of(session.handle(ev.ClientRoom(1), 1.2), do.ReadLog) == [do.ReadLog(1, 10, REPLAY_PIECE)]
     assert sent(session.handle(ev.LogRead(1, 10, b"new"), 1.2), 1) == [Output(10, b"new")]
-    assert sent(session.handle(ev.ClientTook(1, 0), 1.3), 1) == [Live(13)]
+    assert sent(session.handle(ev.ClientRoom(1), 1.3), 1) == [Live(13)]
 
 
 def test_room_during_a_read_does_not_ask_for_the_same_bytes_again() -> None:
     # The connection reports that `Attached` went out before the log has answered: this gave every piece twice.
     session = running(seq=10)
     assert of(session.handle(join(1, from_seq=0), 1.0), do.ReadLog) == [do.ReadLog(1, 0, REPLAY_PIECE)]
-    assert of(session.handle(ev.ClientTook(1, 0), 1.0), do.ReadLog) == []
+    assert of(session.handle(ev.ClientRoom(1), 1.0), do.ReadLog) == []
     assert sent(session.handle(ev.LogRead(1, 0, b"0123456789"), 1.0), 1) == [Output(0, b"0123456789")]
-    assert sent(session.handle(ev.ClientTook(1, 0), 1.1), 1) == [Live(10)]
+    assert sent(session.handle(ev.ClientRoom(1), 1.1), 1) == [Live(10)]
 
 
 def test_two_news_of_room_ask_for_one_piece() -> None:
     session = running(seq=3 * REPLAY_PIECE)
     session.handle(join(1, from_seq=0), 1.0)
     session.handle(ev.LogRead(1, 0, b"a" * REPLAY_PIECE), 1.0)
-    first = session.handle(ev.ClientTook(1, 0), 1.0)
-    second = session.handle(ev.ClientTook(1, 0), 1.0)
+    first = session.handle(ev.ClientRoom(1), 1.0)
+    second = session.handle(ev.ClientRoom(1), 1.0)
     assert of(first + second, do.ReadLog) == [do.ReadLog(1, REPLAY_PIECE, REPLAY_PIECE)]
 
 
-def test_partial_room_waits_for_the_rest() -> None:
+@pytest.mark.parametrize("left", [100, 0])
+def test_what_a_client_takes_is_no_reason_for_another_piece(left: int) -> None:
+    # A connection takes a piece while it is being sent. One that kept up got its whole replay before anybody else
+    # had a turn.
     session = running(seq=REPLAY_PIECE * 2)
     session.handle(join(1, from_seq=0), 1.0)
     session.handle(ev.LogRead(1, 0, b"a" * REPLAY_PIECE), 1.0)
-    assert session.handle(ev.ClientTook(1, 100), 1.1) == [do.WatchRoom(1)]
+    assert session.handle(ev.ClientTook(1, left), 1.1) == []
+    assert session.handle(ev.ClientRoom(1), 1.2) == [do.ReadLog(1, REPLAY_PIECE, REPLAY_PIECE)]
+
+
+def test_room_that_nobody_asked_for_is_nothing() -> None:
+    session = running(seq=10)
+    session.handle(join(1, from_seq=10), 1.0)
+    assert session.handle(ev.ClientRoom(1), 1.0) == []
+    assert session.handle(ev.ClientRoom(2), 1.0) == []
 
 
 def test_an_answer_of_the_log_that_nobody_asked_for() -> None:
@@ -205,7 +216,7 @@ def test_an_answer_of_the_log_after_the_client_left_is_nothing() -> None:
     session.handle(join(1, from_seq=0), 1.0)
     session.handle(ev.ClientLeft(1), 1.0)
     assert session.handle(ev.LogRead(1, 0, b"0123456789"), 1.0) == []
-    assert session.handle(ev.ClientTook(1, 0), 1.0) == []
+    assert session.handle(ev.ClientRoom(1), 1.0) == []
 
 
 # -- gaps ------------------------------------------------------------------------------------------------
@@ -257,10 +268,10 @@ def test_a_viewer_that_is_full_falls_behind_and_catches_up_from_the_log() -> Non
     assert of(effects, do.WatchRoom) == [do.WatchRoom(1)]
     assert state(session, 1) is AttachmentState.LAGGED
     assert session.handle(ev.PtyOutput(b"more"), 1.1) == [do.AppendLog(b"more")]
-    assert session.handle(ev.ClientTook(1, 5), 1.2) == [do.WatchRoom(1)]
-    assert session.handle(ev.ClientTook(1, 0), 1.3) == [do.ReadLog(1, behind, REPLAY_PIECE)]
+    assert session.handle(ev.ClientTook(1, 5), 1.2) == []
+    assert session.handle(ev.ClientRoom(1), 1.3) == [do.ReadLog(1, behind, REPLAY_PIECE)]
     assert sent(session.handle(ev.LogRead(1, behind, b"more"), 1.3), 1) == [Output(behind, b"more")]
-    assert sent(session.handle(ev.ClientTook(1, 0), 1.4), 1) == [Live(behind + 4)]
+    assert sent(session.handle(ev.ClientRoom(1), 1.4), 1) == [Live(behind + 4)]
     assert sent(session.handle(ev.PtyOutput(b"!"), 1.5), 1) == [Output(behind + 4, b"!")]
 
 
@@ -321,9 +332,9 @@ def test_who_is_behind_at_the_end_is_told_when_it_has_all() -> None:
     session.handle(join(1, from_seq=0), 1.0)
     session.handle(ev.LogRead(1, 0, b"01234"), 1.0)
     assert not of(session.handle(ev.ChildEnded(0, None), 1.0), do.Finished, do.Send, do.ResumePty)
-    assert session.handle(ev.ClientTook(1, 0), 1.5) == [do.ReadLog(1, 5, REPLAY_PIECE)]
+    assert session.handle(ev.ClientRoom(1), 1.5) == [do.ReadLog(1, 5, REPLAY_PIECE)]
     session.handle(ev.LogRead(1, 5, b"56789"), 1.5)
-    assert session.handle(ev.ClientTook(1, 0), 2.0) == [
+    assert session.handle(ev.ClientRoom(1), 2.0) == [
         do.Send(1, Live(10)),
         do.Send(1, Ended(10, "exited", 0, None)),
         do.CloseClient(1),
@@ -351,6 +362,23 @@ def test_a_client_that_still_takes_its_last_bytes_gets_more_time() -> None:
     assert session.handle(ev.TimerFired(), 7.0) == []
     assert session.next_deadline() == 12.0
     assert session.handle(ev.TimerFired(), 12.0) == [do.CloseClient(1), do.Changed(), do.Finished()]
+
+
+def test_a_client_that_trickles_does_not_keep_the_end_waiting_for_ever() -> None:
+    session = running(seq=10)
+    session.handle(join(1, from_seq=0), 1.0)
+    session.handle(ev.LogRead(1, 0, b"01234"), 1.0)
+    session.handle(ev.ChildEnded(0, None), 2.0)
+    now = 2.0
+    while True:
+        deadline = session.next_deadline()
+        assert deadline is not None and deadline <= 2.0 + LONGEST_FAREWELL
+        now = deadline
+        session.handle(ev.ClientTook(1, 3), now - 0.5)
+        if effects := session.handle(ev.TimerFired(), now):
+            break
+    assert effects == [do.CloseClient(1), do.Changed(), do.Finished()]
+    assert now == 2.0 + LONGEST_FAREWELL
 
 
 def test_finished_is_said_once() -> None:
@@ -390,7 +418,7 @@ def test_a_client_that_reconnects_during_the_farewell_gets_the_rest() -> None:
     assert not of(effects, do.Finished)
     assert of(effects, do.ReadLog) == [do.ReadLog(2, 3, REPLAY_PIECE)]
     session.handle(ev.LogRead(2, 3, b"3456789"), 3.0)
-    assert session.handle(ev.ClientTook(2, 0), 3.1)[-4:] == [
+    assert session.handle(ev.ClientRoom(2), 3.1)[-4:] == [
         do.Send(2, Ended(10, "exited", 0, None)),
         do.CloseClient(2),
         do.Changed(),
@@ -424,7 +452,7 @@ def test_viewing_an_ended_session_replays_it_and_says_how_it_ended() -> None:
         do.Changed(),
     ]
     session.handle(ev.LogRead(1, 0, b"0123456789"), 1.0)
-    assert session.handle(ev.ClientTook(1, 0), 1.1) == [
+    assert session.handle(ev.ClientRoom(1), 1.1) == [
         do.Send(1, Live(10)),
         do.Send(1, ENDED),
         do.CloseClient(1),

@@ -25,6 +25,7 @@ from toowld.log.writer import LogWriter
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
+from toowld.session.engine import LONGEST_FAREWELL
 from toowld.wire import (
     Detach,
     Detached,
@@ -58,8 +59,12 @@ DRAIN_LIMIT = 256 << 10
 #: While the log can't be written, it is tried again so often (seconds).
 LOG_RETRY = 1.0
 
-#: What is queued for clients that were told goodbye has so long to go out (seconds).
+#: A client that was told goodbye and takes nothing of what is queued for it is cut off after so long (seconds).
 CLOSE_TIMEOUT = 5.0
+
+#: One that takes something now and then, after so long, counted from the child's end where that came before: over
+#: a slow link, the last 300 KiB and how it ended come through; a client that trickles does not keep us for ever.
+LONGEST_CLOSE = LONGEST_FAREWELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class SessionHost:
         self._retry: Timer | None = None
         self._syncing: Aside | None = None
         self._sync_again = False
+        self._ended_at: float | None = None  # of the child
         self._finished = False
         self._encoded: tuple[Message | None, bytes] = (None, b"")
         self._performers: dict[type[do.Effect], Callable[[Any], None]] = {
@@ -200,6 +206,7 @@ class SessionHost:
             on_message=lambda message, fds: self._on_client_message(number, message, fds),
             on_close=lambda reason: self._on_client_closed(number),
             on_sent=lambda queued: self.tell(ev.ClientTook(number, queued)),
+            on_room=lambda: self.tell(ev.ClientRoom(number)),
             unread=unread,
         )
         self._clients[number] = client
@@ -401,6 +408,7 @@ class SessionHost:
 
     def _close_pty(self) -> None:
         if self._pty is not None:
+            self._ended_at = self._loop.time()
             self._loop.remove_reader(self._pty.fd)
             self._loop.remove_writer(self._pty.fd)
             self._loop.remove_reader(self._pty.pidfd)
@@ -543,12 +551,27 @@ class SessionHost:
         """Close a connection once its last bytes are out, or after a while."""
         if not sock.is_open:
             return  # it was gone before our goodbye
-        sock.on_sent = None
+        sock.on_sent = sock.on_room = None
         sock.on_close = lambda reason: self._gone(sock)
         self._leaving.add(sock)
         sock.close_when_sent()
         if sock.is_open:
-            self._loop.call_at(self._loop.time() + CLOSE_TIMEOUT, self._gone, sock)
+            now = self._loop.time()
+            until = (now if self._ended_at is None else self._ended_at) + LONGEST_CLOSE
+            self._wait_for(sock, sock.queued, until)
+
+    def _wait_for(self, sock: FrameSocket, queued: int, until: float) -> None:
+        """Look again later whether it still takes something."""
+        when = min(self._loop.time() + CLOSE_TIMEOUT, until)
+        self._loop.call_at(when, self._look_at_leaving, sock, queued, until)
+
+    def _look_at_leaving(self, sock: FrameSocket, queued: int, until: float) -> None:
+        if not sock.is_open:
+            return
+        if sock.queued < queued and self._loop.time() < until:
+            self._wait_for(sock, sock.queued, until)
+        else:
+            self._gone(sock)
 
     def _gone(self, sock: FrameSocket) -> None:
         sock.close()

@@ -94,7 +94,8 @@ class FrameSocket:
         on_message: gets each message, and what descriptors came with it (they become the callee's).
         on_close: gets the reason, once, when the peer is gone, broke the rules, or has been sent all that
             `close_when_sent` waited for; never after `close` or `release`.
-        on_sent: called after bytes went out, with how many are left; and with 0 after `watch_room`.
+        on_sent: called after bytes went out, with how many are left.
+        on_room: the answer to `watch_room`.
         unread: bytes that somebody else had read from the socket already.
         patient: the peer is one of ours and reads what it asked for: never leave it unheard.
     """
@@ -107,6 +108,7 @@ class FrameSocket:
         on_message: Callable[[Message, list[int]], None],
         on_close: Callable[[str], None],
         on_sent: Callable[[int], None] | None = None,
+        on_room: Callable[[], None] | None = None,
         unread: bytes = b"",
         patient: bool = False,
     ) -> None:
@@ -117,6 +119,7 @@ class FrameSocket:
         self.on_message = on_message
         self.on_close = on_close
         self.on_sent = on_sent
+        self.on_room = on_room
         self._decoder = FrameDecoder()
         self._decoder.feed(unread)
         self._received = len(unread)  # bytes in all, to tell where in the stream we are
@@ -125,6 +128,7 @@ class FrameSocket:
         self._out: deque[tuple[bytes | memoryview, Sequence[int]]] = deque()
         self.queued = 0
         self._writing = False
+        self._room_wanted = False
         self._open = True
         self._closing = False
         self._deaf = False  # the peer takes nothing any more; what it said before is still to be read
@@ -223,13 +227,15 @@ class FrameSocket:
         if not self._open or self._deaf:
             _close_all(fds)
             return
+        idle = not self._out
         self._out.append((frame, fds))
         self.queued += len(frame)
-        if not self._writing:
+        if idle:
             self._flush()
 
     def watch_room(self) -> None:
-        """Call ``on_sent(0)`` from the loop as soon as nothing is queued and the kernel takes more."""
+        """Call ``on_room`` once, from the loop, when nothing is queued and the kernel takes more."""
+        self._room_wanted = True
         self._start_writing()
 
     def _start_writing(self) -> None:
@@ -238,13 +244,15 @@ class FrameSocket:
             self._loop.add_writer(self._fd, self._on_writable)
 
     def _on_writable(self) -> None:
-        self._writing = False  # so that whoever is called may ask again
         had = self.queued
-        if self._flush() and self._open:
-            if not self._writing:
-                self._loop.remove_writer(self._fd)
-            if had == 0 and self.on_sent is not None:
-                self.on_sent(0)
+        if self._flush() and self._open and self._room_wanted and not had:
+            self._room_wanted = False
+            if self.on_room is not None:
+                self.on_room()
+        # If something was flushed just now, the next turn tells whether there is still room.
+        if self._open and self._writing and not (self._out or self._room_wanted):
+            self._writing = False
+            self._loop.remove_writer(self._fd)
         self._let_go()
 
     def _let_go(self) -> None:

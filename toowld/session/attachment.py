@@ -15,17 +15,30 @@ class Attachment:
         client_id: the client's own name for itself, stable over its reconnects.
         seq: the next output byte that it has not been given; -1 until the log has found where its replay begins.
         reading: the log has been asked for its next piece and has not answered yet.
+        allowance: while it leads from far behind, how many bytes the child may print by now.
         size: of its terminal; None for one without.
         typed_at: when it last typed (monotonic seconds), for who leads.
     """
 
-    __slots__ = ("_state", "client", "client_id", "outbox", "read_only", "reading", "seq", "size", "typed_at")
+    __slots__ = (
+        "_state",
+        "allowance",
+        "client",
+        "client_id",
+        "outbox",
+        "read_only",
+        "reading",
+        "seq",
+        "size",
+        "typed_at",
+    )
 
     def __init__(self, client: int, client_id: str, size: Size | None, read_only: bool, now: float) -> None:
         self.client = client
         self.client_id = client_id
         self.seq = 0
         self.reading = False
+        self.allowance = 0
         self.size = size
         self.read_only = read_only
         self.typed_at = now  # to attach is to lead, until somebody else types

@@ -113,7 +113,7 @@ class Send(Effect):
 
 @dataclass(frozen=True, slots=True)
 class WatchRoom(Effect):
-    """Say `events.ClientTook` once more as soon as the client's connection has nothing queued."""
+    """Say `events.ClientRoom`, once, when the client's connection has nothing queued and would take more."""
 
     client: int
 

@@ -15,8 +15,9 @@ continue at the attachment's own ``seq``.
 Who may slow the child down
 ---------------------------
 Only the lead, which is who typed last. When its outbox is full, or it is nearly caught up, the PTY is not read
-until it has room, so a terminal that keeps going loses nothing and Ctrl-C acts at once. If it takes nothing for
-`outbox.STALL_AFTER`, it falls behind like everybody else, and the child goes on.
+until it has room, so a terminal that keeps going loses nothing and Ctrl-C acts at once. From farther behind, the
+child may print half of what the lead is given meanwhile: it gets nearer, and the log never overtakes it. If it
+takes nothing for `outbox.STALL_AFTER`, it falls behind like everybody else, and the child goes on.
 """
 
 from __future__ import annotations
@@ -43,8 +44,12 @@ from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message,
 REPLAY_PIECE = 64 << 10
 
 #: A lead that is this close to the end holds the PTY until it has caught up; else a child that prints as fast
-#: as the log can be read would keep it behind for ever.
+#: as the log can be read would keep it behind for ever. At a terminal's 20 MB/s the child waits 50 ms for it.
 NEARLY_CAUGHT_UP = 1 << 20
+
+#: What the child may print is not saved up for later beyond this, nor what it has printed too much: one read of
+#: the PTY.
+MAX_ALLOWANCE = 64 << 10
 
 #: Dirty output is synced to the disk so long after its first byte (seconds): what a power cut may cost.
 SYNC_INTERVAL = 30.0
@@ -56,8 +61,12 @@ KILL_STEPS: tuple[tuple[int, float], ...] = (
     (signal.SIGKILL, 1.0),
 )
 
-#: Clients get so long to take the last bytes of a child that ended.
+#: Clients that take nothing any more get so long, at least, after the end of the child.
 FAREWELL = 5.0
+
+#: Those who still take their last bytes get so long, and no longer: a client that trickles must not keep a
+#: custodian for ever. Over a line of 1 MB/s nearly all of a full log comes through meanwhile.
+LONGEST_FAREWELL = 60.0
 
 
 class Session:
@@ -88,11 +97,13 @@ class Session:
         self._kill_at: float | None = None
         self._killed = False
         self._farewell_at: float | None = None
+        self._farewell_until = 0.0
         self._finished = False
         self._effects: list[do.Effect] = []
         self._handlers: dict[type[ev.Event], Callable[[Any, float], None]] = {
             ev.PtyOutput: self._on_pty_output,
             ev.ClientTook: self._on_client_took,
+            ev.ClientRoom: self._on_client_room,
             ev.ClientTyped: self._on_client_typed,
             ev.PtyTook: self._on_pty_took,
             ev.LogRead: self._on_log_read,
@@ -132,7 +143,7 @@ class Session:
     def next_deadline(self) -> float | None:
         """When to report `TimerFired` (monotonic seconds), unless asked again before."""
         times = [t for t in (self._sync_at, self._kill_at, self._farewell_at) if t is not None]
-        if self._paused and (lead := self._lead()) is not None and lead.outbox.queued:
+        if self._paused and (lead := self._lead()) is not None and lead.outbox.waits:
             times.append(lead.outbox.stalls_at)
         return min(times, default=None)
 
@@ -168,6 +179,8 @@ class Session:
                 attachment.outbox.add(len(data), now)
                 attachment.seq = self.seq
                 self._do(do.Send(attachment.client, output))
+            else:
+                attachment.allowance = max(attachment.allowance - len(data), -MAX_ALLOWANCE)
 
     def _on_child_ended(self, event: ev.ChildEnded, now: float) -> None:
         self.state = next_session_state(self.state, SessionMove.CHILD_ENDED)
@@ -182,6 +195,7 @@ class Session:
         )
         self._sync_at = None
         self._farewell_at = now + FAREWELL
+        self._farewell_until = now + LONGEST_FAREWELL
         for attachment in list(self.attachments.values()):
             if attachment.live:
                 self._say_farewell(attachment)
@@ -313,22 +327,27 @@ class Session:
         attachment.seq = end
         if event.data:
             attachment.outbox.add(len(event.data), now)
+            attachment.allowance = min(attachment.allowance + len(event.data) // 2, MAX_ALLOWANCE)
             self._send(attachment, Output(event.seq, event.data))
-            self._do(do.WatchRoom(event.client))
+            self._watch_room(attachment, now)
         else:
             self._feed(attachment)
 
     def _on_client_took(self, event: ev.ClientTook, now: float) -> None:
+        if (attachment := self.attachments.get(event.client)) is not None:
+            attachment.outbox.left(event.queued, now)
+
+    def _on_client_room(self, event: ev.ClientRoom, now: float) -> None:
         attachment = self.attachments.get(event.client)
-        if attachment is None:
+        if attachment is None or not attachment.outbox.awaits_room:
             return
-        attachment.outbox.left(event.queued, now)
-        # While the log is asked, what goes out is older than its answer, which will be followed by news of room.
-        if attachment.catching_up and not attachment.reading:
-            if event.queued == 0:
-                self._feed(attachment)
-            else:
-                self._do(do.WatchRoom(event.client))
+        attachment.outbox.got_room(now)
+        self._feed(attachment)
+
+    def _watch_room(self, attachment: Attachment, now: float) -> None:
+        """Feed it again when it has room; not before, though it may have by now: others want their turn."""
+        attachment.outbox.await_room(now)
+        self._do(do.WatchRoom(attachment.client))
 
     # --- flow -------------------------------------------------------------------------------------------
 
@@ -343,9 +362,10 @@ class Session:
         for attachment in self.attachments.values():
             if not (attachment.live and attachment.outbox.full):
                 continue
-            if attachment is not lead or now >= attachment.outbox.stalls_at:
+            if attachment is not lead or attachment.outbox.is_stalled(now):
                 attachment.move(AttachmentMove.FELL_BEHIND)
-                self._do(do.WatchRoom(attachment.client))
+                attachment.allowance = 0
+                self._watch_room(attachment, now)
         if self.state is not SessionState.RUNNING:
             self._paused = False  # there is no PTY
             return
@@ -355,11 +375,13 @@ class Session:
             self._do(do.PausePty() if hold else do.ResumePty())
 
     def _holds(self, lead: Attachment, now: float) -> bool:
-        if now >= lead.outbox.stalls_at and lead.outbox.queued:
+        if lead.outbox.is_stalled(now):
             return False
         if lead.live:
             return lead.outbox.full or (self._paused and not lead.outbox.has_room)
-        return lead.seq >= 0 and self.seq - lead.seq <= NEARLY_CAUGHT_UP
+        if lead.seq < 0:
+            return False  # where its replay begins is known in a moment
+        return self.seq - lead.seq <= NEARLY_CAUGHT_UP or lead.allowance <= 0
 
     # --- input ------------------------------------------------------------------------------------------
 
@@ -440,12 +462,14 @@ class Session:
         if self._kill_at is not None and now >= self._kill_at:
             self._next_kill_step(now)
         if self._farewell_at is not None and now >= self._farewell_at:
-            self._farewell_at = now + FAREWELL  # for those who still take their last bytes
-            stalled = [a for a in self.attachments.values() if now >= a.outbox.stalls_at]
-            for attachment in stalled:
+            # For those who still take their last bytes.
+            self._farewell_at = min(now + FAREWELL, self._farewell_until)
+            late = now >= self._farewell_until
+            dropped = [a for a in self.attachments.values() if late or a.outbox.is_stalled(now)]
+            for attachment in dropped:
                 self._do(do.CloseClient(attachment.client))
                 self._forget(attachment)
-            if stalled:
+            if dropped:
                 self._do(do.Changed())
                 self._finish_if_alone()
 

@@ -110,10 +110,20 @@ class ClientResized(Event):
 
 @dataclass(frozen=True, slots=True)
 class ClientTook(Event):
-    """The client's connection has taken bytes, or would take more; ``queued`` bytes are left."""
+    """The client's connection has taken bytes; ``queued`` bytes are left."""
 
     client: int
     queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRoom(Event):
+    """The answer to `effects.WatchRoom`: nothing is queued, and the client's connection would take more.
+
+    Comes from the loop, never from within a send: everybody else had a turn since the question.
+    """
+
+    client: int
 
 
 @dataclass(frozen=True, slots=True)

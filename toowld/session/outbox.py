@@ -20,15 +20,16 @@ STALL_AFTER = 1.0
 class Outbox:
     """What one client has been given and not yet taken."""
 
-    __slots__ = ("_progress_at", "queued")
+    __slots__ = ("_progress_at", "awaits_room", "queued")
 
     def __init__(self, now: float) -> None:
         self.queued = 0
+        self.awaits_room = False  # nothing may be queued, but the kernel still holds too much of ours
         self._progress_at = now
 
     def add(self, count: int, now: float) -> None:
         """``count`` bytes were queued."""
-        if self.queued == 0:
+        if not self.waits:
             self._progress_at = now  # an empty queue can't stall: the clock starts with the first byte
         self.queued += count
 
@@ -36,6 +37,22 @@ class Outbox:
         """The connection took some; ``queued`` bytes are left."""
         self.queued = queued
         self._progress_at = now
+
+    def await_room(self, now: float) -> None:
+        """It was asked when the connection has room."""
+        if not self.waits:
+            self._progress_at = now
+        self.awaits_room = True
+
+    def got_room(self, now: float) -> None:
+        """The connection has nothing queued, and room."""
+        self.awaits_room = False
+        self.left(0, now)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client is to take something: then, and only then, it can stall."""
+        return self.queued > 0 or self.awaits_room
 
     @property
     def full(self) -> bool:
@@ -47,5 +64,9 @@ class Outbox:
 
     @property
     def stalls_at(self) -> float:
-        """When it counts as stalled if nothing is taken until then (monotonic seconds)."""
+        """When it counts as stalled if it `waits` and nothing is taken until then (monotonic seconds)."""
         return self._progress_at + STALL_AFTER
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether it has taken nothing for too long."""
+        return self.waits and now >= self.stalls_at
