@@ -45,6 +45,9 @@ PURE = [
     "toowld/log/text.py",
     "toowld/log/plain.py",
     "toowl/keys.py",
+    "toowl/attachment.py",
+    "toowl/banner.py",
+    "toowl/reconnect.py",
     "toowl/literal.py",
     "toowl/when.py",
 ]

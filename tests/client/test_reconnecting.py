@@ -301,3 +301,28 @@ def test_a_stopped_client_tries_at_once_when_continued(sandbox: Sandbox) -> None
         os.kill(terminal.pid, signal.SIGCONT)
         terminal.expect("on\r\non\r\n")
         detach(terminal)
+
+
+@pytest.mark.parametrize("full_screen", [True, False])
+def test_only_a_full_screen_program_is_asked_to_redraw(sandbox: Sandbox, full_screen: bool) -> None:
+    sandbox.up()
+    screen = "\\033[?1049h" if full_screen else ""
+    session = running(
+        sandbox, f"trap 'echo resized' WINCH; printf '{screen}ready'; while :; do read x; echo got $x; done"
+    )
+    with Cutter(sandbox, session) as cutter:
+        terminal = cutter.attach("work")
+        terminal.expect("ready")
+        wait_for(lambda: sandbox.info(session)["clients"] == 1)
+        terminal.send(b"one\r")  # by now an attach's own SIGWINCH has arrived
+        terminal.expect("got one")
+        terminal.forget()
+        cutter.down()
+        terminal.expect("reconnecting…")
+        cutter.up()
+        if full_screen:
+            terminal.expect("resized")
+        terminal.send(b"two\r")
+        terminal.expect("got two")
+        assert terminal.output.count(b"resized") == full_screen
+        detach(terminal)
