@@ -1,0 +1,211 @@
+"""Real custodians whose disk fails: the session goes on, says so, and is written again when that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness import Sandbox, machine_cannot, need_program, wait_for
+from toowld.log import GapMark, LogReader
+from toowld.wire import SEQ_LEAP
+
+#: Prints what it is told to: a count of lines of 100 bytes.
+PRINTER = ("sh", "-c", "stty -echo; echo ready; while read n; do seq -f %099.0f $n; done")
+
+
+@pytest.fixture
+def small(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The state folder on a disk of 1 MiB."""
+    if os.geteuid() != 0:
+        machine_cannot("mount a small disk without root")
+    state = sandbox.paths.state
+    state.mkdir(parents=True, mode=0o700)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "toowl-test", str(state)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        machine_cannot(f"mount: {done.stderr.strip()}")
+    try:
+        yield sandbox
+    finally:
+        sandbox.close()
+        subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def remount(sandbox: Sandbox, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(sandbox.paths.state)], check=True)
+
+
+def printed(sandbox: Sandbox, session: str, seq: int) -> None:
+    wait_for(lambda: sandbox.info(session)["seq"] >= seq, what=f"output up to {seq}")
+
+
+def line(number: int) -> bytes:
+    return b"%099d\r\n" % number
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_full_disk(small: Sandbox, persistent: bool) -> None:
+    small.up()
+    info = small.new(*PRINTER, name="full", persistent=persistent)
+    mark = "P" if persistent else "-"
+    assert re.search(rf"full +{mark} detached  ", small.toowl("ls").stdout)
+    small.send("full", b"20000\n")
+    printed(small, "full", 7 + 20_000 * 101)
+    found = small.info("full")
+    assert found["degraded"] and "No space left" in found["log_error"]
+    assert re.search(rf"full +{mark} detached, degraded  ", small.toowl("ls").stdout)
+    text = small.toowl("info", "full").stdout
+    assert "No space left" in text and "make room" in text
+    doctor = small.toowld("doctor", check=False).stdout
+    assert "can't be written" in doctor and "writing resumes by itself" in doctor
+    terminal = small.attach_pty("full")  # what the disk does not have comes from memory
+    terminal.expect(line(20_000))
+    remount(small, "size=16m")
+    wait_for(lambda: not small.info("full")["degraded"], what="the log to be on the disk again")
+    assert small.output(info["id"]) == b"ready\r\n" + b"".join(line(n) for n in range(1, 20_001))
+    assert re.search(rf"full +{mark} attached  ", small.toowl("ls").stdout)
+    assert json.loads(small.toowl("ls", "--json").stdout)
+
+
+def test_a_disk_that_becomes_read_only(small: Sandbox) -> None:
+    """First full, as a file system with a file open for writing can't be remounted by hand."""
+    small.up()
+    info = small.new(*PRINTER, name="ro")
+    small.send("ro", b"20000\n")
+    printed(small, "ro", 7 + 20_000 * 101)
+    wait_for(lambda: small.info("ro")["degraded"])
+    remount(small, "ro")
+    wait_for(lambda: "Read-only" in str(small.info("ro")["log_error"]), what="the new reason")
+    small.send("ro", b"5\n")
+    printed(small, "ro", 7 + 20_005 * 101)
+    refused = small.toowl("new", "-d", "--name", "other", check=False)
+    assert refused.returncode and "Read-only" in refused.stderr and "Traceback" not in refused.stderr
+    assert len(small.toowl("ls").stdout.splitlines()) == 2
+    remount(small, "rw,size=16m")
+    wait_for(lambda: not small.info("ro")["degraded"], what="the log to be on the disk again")
+    lines = [*range(1, 20_001), *range(1, 6)]
+    assert small.output(info["id"]) == b"ready\r\n" + b"".join(line(n) for n in lines)
+
+
+def test_a_file_size_limit_kills_nobody(sandbox: Sandbox) -> None:
+    """RLIMIT_FSIZE for the custodian alone: SIGXFSZ would end it, and the child has its own default action."""
+    sandbox.up()
+    info = sandbox.new(*PRINTER, name="limit")
+    custodian = sandbox.custodians()[info["id"]]
+    psutil.Process(custodian).rlimit(psutil.RLIMIT_FSIZE, (10_000, -1))
+    sandbox.send("limit", b"1000\n")
+    printed(sandbox, "limit", 7 + 101_000)
+    found = sandbox.info("limit")
+    assert found["degraded"] and "too large" in found["log_error"]
+    assert sandbox.custodians()[info["id"]] == custodian
+    ignored = re.search(r"SigIgn:\t(\w+)", Path(f"/proc/{found['pid']}/status").read_text())
+    assert ignored is not None and not int(ignored[1], 16) & 1 << (signal.SIGXFSZ - 1)
+    psutil.Process(custodian).rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+    wait_for(lambda: not sandbox.info("limit")["degraded"], what="the log to be on the disk again")
+    assert sandbox.output(info["id"]) == b"ready\r\n" + b"".join(line(n) for n in range(1, 1001))
+
+
+def test_a_folder_that_is_deleted(sandbox: Sandbox) -> None:
+    sandbox.up()
+    info = sandbox.new(*PRINTER, name="gone")
+    folder = sandbox.paths.session(info["id"])
+    terminal = sandbox.attach_pty("gone")
+    terminal.expect("ready")
+    shutil.rmtree(folder)
+    sandbox.send("gone", b"10\n")
+    terminal.expect(line(10))
+    terminal.send(b"\x1cd")
+    terminal.wait()  # the last detach syncs, finds out, and a second later it is repaired
+    wait_for(lambda: list(folder.glob("*.log")), what="a new segment")
+    sandbox.send("gone", b"3\n")
+    printed(sandbox, "gone", 7 + 1313)
+    wait_for(lambda: sandbox.output(info["id"]).endswith(line(3)), what="output on the disk")
+    assert isinstance(next(iter(LogReader(folder).records())), GapMark)
+
+
+@pytest.mark.parametrize("power", [True, False])
+def test_numbers_are_not_used_twice_after_a_loss(sandbox: Sandbox, power: bool) -> None:
+    """A client that has seen what the log lost continues with a gap, not in the middle of something else."""
+    sandbox.up()
+    info = sandbox.new(*PRINTER, name="lost")
+    sandbox.send("lost", b"100\n")
+    printed(sandbox, "lost", 7 + 10_100)
+    os.kill(sandbox.custodians()[info["id"]], signal.SIGKILL)
+    sandbox.kill9()
+    wait_for(lambda: not sandbox.custodians(), what="the end of the custodian")
+    folder = sandbox.paths.session(info["id"])
+    if power:
+        (segment,) = folder.glob("*.log")
+        os.truncate(segment, 3000)
+    held = sandbox.output(info["id"])
+    sandbox.up()
+    terminal = sandbox.attach_pty("lost")
+    terminal.expect("new shell")
+    terminal.expect("nobody knows how much")
+    terminal.expect("ready", count=2)
+    sandbox.send("lost", b"3\n")
+    terminal.expect(line(3), count=1 if power else 2)
+    assert SEQ_LEAP < sandbox.info("lost")["seq"] < SEQ_LEAP + 1000
+    (gap,) = [item for item in LogReader(folder).records() if isinstance(item, GapMark)]
+    assert (gap.start, gap.end) == (len(held), SEQ_LEAP)
+    assert "output so far    1 TiB" not in sandbox.toowl("info", "lost").stdout
+
+
+def test_when_the_log_is_synced(sandbox: Sandbox, tmp_path: Path) -> None:
+    """At the last detach and at the end, not while idle and clean; and never in the loop's own thread while the
+    session runs."""
+    need_program("strace")
+    sandbox.up()
+    info = sandbox.new(*PRINTER, name="traced")
+    custodian = sandbox.custodians()[info["id"]]
+    trace = tmp_path / "trace"
+    strace = subprocess.Popen(
+        ["strace", "-f", "-o", str(trace), "-e", "trace=fdatasync,fsync", "-p", str(custodian)],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert strace.stderr is not None and b"attached" in strace.stderr.readline()
+
+        def syncs() -> list[int]:
+            """The threads that called fdatasync."""
+            text = trace.read_text() if trace.exists() else ""
+            return [int(pid) for pid in re.findall(r"^(\d+) +fdatasync\(.*", text, re.MULTILINE)]
+
+        def attach_and_detach() -> None:
+            terminal = sandbox.attach_pty("traced")
+            terminal.expect("ready")
+            terminal.send(b"\x1cd")
+            assert terminal.wait() == 0
+
+        attach_and_detach()
+        wait_for(lambda: len(syncs()) == 1, what="the sync of the last detach")
+        attach_and_detach()
+        attach_and_detach()
+        assert sandbox.info("traced")["clients"] == 0
+        assert len(syncs()) == 1, "nothing to sync"
+        sandbox.send("traced", b"1000\n")
+        printed(sandbox, "traced", 7 + 101_000)
+        attach_and_detach()
+        wait_for(lambda: len(syncs()) == 2, what="the next one")
+        assert custodian not in syncs(), "the loop waited for the disk"
+        sandbox.send("traced", b"1\n")
+        sandbox.toowl("kill", "traced")
+        strace.wait(20)
+        assert syncs()[2:] == [custodian], "the end is synced before it is told"
+    finally:
+        strace.kill()
+        strace.wait()
+        if strace.stderr is not None:
+            strace.stderr.close()
