@@ -266,7 +266,7 @@ class _Loop:
             "rows": self._size.rows,
             "cols": self._size.cols,
             "from_seq": None if self._whole else self._attachment.seq,
-            "replay": self._whole,
+            "replay": True,  # only where the session can't go on at from_seq
             "respawn": self._respawn,
             "redraw": self._redraw,
         }
