@@ -483,3 +483,16 @@ def test_nothing_is_adopted_twice(sandbox: Sandbox) -> None:
     assert terminal.text.count("count 7\r\n") == 1
     assert counted(sandbox, info["id"]) == list(range(51))
     assert peer_pid(sandbox.paths.custodian_socket(info["id"])) == info["custodian_pid"]
+
+
+def test_what_a_stopped_custodian_was_asked_in_vain_is_not_done_later(sandbox: Sandbox) -> None:
+    """The user was told that it failed, and may have typed it again or thought better of it."""
+    sandbox.up()
+    info = sandbox.new("cat", name="typist")
+    with stopped(info["custodian_pid"]):
+        late = sandbox.toowl("send", "typist", "too late", check=False)
+        assert late.returncode == 4, late.stderr
+    wait_displayed(sandbox, "typist", "detached")
+    sandbox.toowl("send", "typist", "in time")
+    wait_for(lambda: "in time" in sandbox.toowl("capture", "typist").stdout)
+    assert "too late" not in sandbox.toowl("capture", "typist").stdout

@@ -17,7 +17,14 @@ from typing import Any
 from toowld import __version__
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.socketfile import SocketFile
-from toowld.errors import AttachRefused, RefusedError, RemoteProtocolError, SpawnFailed, ToowlError
+from toowld.errors import (
+    AttachRefused,
+    CustodianUnreachable,
+    RefusedError,
+    RemoteProtocolError,
+    SpawnFailed,
+    ToowlError,
+)
 from toowld.host import FrameSocket, SessionHost, Timer, control
 from toowld.host.params import Params
 from toowld.host.spec import Spec, open_host, start_child
@@ -133,6 +140,7 @@ class Custodian:
 
     def _answer(self, link: Link, request: Request, fds: list[int]) -> None:
         try:
+            self._check_time(request)
             if (own := self._methods.get(request.method)) is not None:
                 result = own(link, request, fds)
             else:
@@ -146,6 +154,17 @@ class Custodian:
                 return
             reply = Response(request.id, result)
         link.socket.send(encode(reply))
+
+    def _check_time(self, request: Request) -> None:
+        """Do nothing that its asker has given up on: it was told that it failed.
+
+        ``expires`` is in seconds of CLOCK_MONOTONIC, which all processes of a machine share.
+        """
+        expires = request.params.get("expires")
+        if isinstance(expires, float) and self._loop.time() > expires:
+            raise CustodianUnreachable(
+                f"session {self._id} did not answer in time: {request.method} was not done"
+            )
 
     def _running_host(self) -> SessionHost:
         if self._host is None:

@@ -84,7 +84,9 @@ class Link:
         self._last_id += 1
         request_id = self._last_id
         try:
-            frame = encode(Request(request_id, method, params or {}))
+            # Whoever waited was told that it failed, and a process that is only stopped would do it later.
+            expires = self._loop.time() + timeout
+            frame = encode(Request(request_id, method, {**(params or {}), "expires": expires}))
         except LocalProtocolError:
             for fd in fds:
                 os.close(fd)
