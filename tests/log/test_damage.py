@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toowld.log import OUTPUT, GapMark, LogReader, LogRecord, LogWriter
+from toowld.log import OUTPUT, GapMark, LogReader, LogRecord, LogWriter, write_cast
 from toowld.wire import Size
 
 SIZE = Size(rows=24, cols=80)
@@ -202,3 +204,20 @@ def test_segment_cut_under_a_cursor(tmp_path: Path) -> None:
     while part := cursor.read(64):
         seen += part
     assert WRITTEN.startswith(seen) and cursor.seq == log.end
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    """To before the first record, and once more over a restart: the order is that of the seqs, not of the times."""
+    wall = iter(range(2_000_000_000_000_000_000, 0, -1_000_000_000_000_000))
+    for part in range(2):
+        log = LogWriter(tmp_path, "s", size=SIZE, wall=lambda: next(wall))
+        for number in range(50):
+            at = (part * 50 + number) * 10
+            log.append(WRITTEN[at : at + 10])
+        assert log.read(0, 5000) == (0, WRITTEN[: log.end])
+        log.close()
+    assert check_reader(tmp_path) == 1000
+    out = io.StringIO()
+    write_cast(LogReader(tmp_path).records(), out)
+    times = [json.loads(line)[0] for line in out.getvalue().splitlines()[1:]]
+    assert times == sorted(times)
