@@ -217,7 +217,7 @@ def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
         assert log.read(0, 5000) == (0, WRITTEN[: log.end])
         log.close()
     assert check_reader(tmp_path) == 1000
-    out = io.StringIO()
+    out = io.BytesIO()
     write_cast(LogReader(tmp_path).records(), out)
     times = [json.loads(line)[0] for line in out.getvalue().splitlines()[1:]]
     assert times == sorted(times)
