@@ -87,6 +87,21 @@ def test_what_happened_on_a_full_disk_is_stored_later(sandbox: Sandbox, disk: Di
     assert not alive(info["custodian_pid"])
 
 
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
+def test_what_is_removed_does_not_come_back(sandbox: Sandbox, disk: Disk, persistent: bool) -> None:
+    """Who still holds output that the full disk did not take must not bring it there after the removal."""
+    sandbox.up()
+    for _ in range(5):
+        info = sandbox.new("sh", "-c", "read line; echo much; exit 7", name="work", persistent=persistent)
+        with disk.full():
+            sandbox.send("work", b"\n")
+            wait_displayed(sandbox, "work", "ended (exited 7)")
+            sandbox.toowl("rm", "work")
+        wait_for(lambda info=info: not sandbox.custodians() and not alive(info["pid"]))  # type: ignore[misc]
+        assert settle(sandbox) == []
+    assert list(sandbox.paths.sessions.iterdir()) == []
+
+
 def test_a_removal_that_fails_keeps_the_record(sandbox: Sandbox, disk: Disk) -> None:
     """Z5: neither who runs nor whose files can't be removed is forgotten."""
     sandbox.up()

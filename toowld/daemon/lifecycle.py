@@ -10,15 +10,17 @@ import asyncio
 import logging
 import os
 import pwd
+import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toowld.daemon import limits, process
+from toowld.daemon import limits, process, restoring
 from toowld.daemon.config import GATE, Config
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.restoring import By
 from toowld.daemon.store import Store, StoreError
 from toowld.daemon.systemd import Scopes
 from toowld.daemon.zygote import Zygote
@@ -47,20 +49,16 @@ START_TIMEOUT = 5.0
 #: How long `kill` waits: all its signals, and a second for the news to come back (seconds).
 KILL_TIMEOUT = sum(wait for _, wait in KILL_STEPS) + 1.0
 
+#: A custodian whose child has ended may take so long to bring its clients the last bytes, when somebody wants the
+#: session's files for himself (seconds).
+FAREWELL_PATIENCE = 1.0
+
 #: A killed process is gone within this time, unless it waits in the kernel (seconds).
 END_TIMEOUT = 5.0
 
 #: Never passed on to a child: meant for the daemon, for the terminal that the caller sits at, or wrong inside.
 _NOT_INHERITED = ("NOTIFY_SOCKET", "TOOWL_SESSION", "TOOWL_NAME", "LINES", "COLUMNS")
 _PREFIXES_NOT_INHERITED = ("LISTEN_", "WATCHDOG_", "TOOWLD_")
-
-#: Whatever the last program left switched on must not meet the next shell: alternate screen, mouse, focus and
-#: paste reporting off, then a soft reset (DECSTR), then plain colours.
-_CLEAN = b"\x1b[?47l\x1b[?9;1000;1002;1003;1004;1005;1006;1015;2004l\x1b[!p\x1b[0m\x1b[?25h\r\n"
-_BANNERS = {
-    "exited": _CLEAN + b"--- shell restarted ---\r\n",
-    "lost": _CLEAN + b"--- restored; new shell ---\r\n",
-}
 
 
 class Lifecycle:
@@ -102,7 +100,9 @@ class Lifecycle:
             persistent=persistent,
             argv=argv or None,
             cwd=params.text("cwd"),
+            cwd_at=now,
             env=_inheritable(params.environment("env")),
+            on_restore=(params.text_or_none("on_restore") or "").strip() or None,
             rows=size.rows,
             cols=size.cols,
             scrollback_bytes=self.config.scrollback_bytes,
@@ -113,7 +113,7 @@ class Lifecycle:
         entry = self._registry.create(record)
         async with entry.lock:
             try:
-                await self._start(entry, kind="start", banner=b"")
+                await self._start(entry, self._spec(record, record, By.RESTART))
             except BaseException as error:
                 self._undo(entry, error)
                 raise
@@ -137,37 +137,50 @@ class Lifecycle:
             ]
         return self._gate if wanted is None else wanted, []
 
-    async def respawn(self, entry: Entry, persistent: bool | None = None) -> list[str]:
+    async def respawn(
+        self,
+        entry: Entry,
+        by: By,
+        *,
+        persistent: bool | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> list[str]:
         """Start a fresh child below the scrollback of a session that has ended. The entry's lock is held.
 
+        Args:
+            env: what the environment of whoever starts it has (`toowld.wire.login`).
+
         Raises:
-            SpawnFailed: it can't be; the session has ended (failed).
+            SpawnFailed: it can't be; the session has ended (failed), or is lost as before.
         """
+        await self._let_go(entry)
         record = entry.record
         kept, notices = self._persistence(record.persistent if persistent is None else persistent)
-        reason = "exited" if record.end_reason == "exited" else "lost"
+        gone = not os.path.isdir(record.cwd)  # noqa: PTH112 - a str that came from the kernel
+        if gone:
+            notices.append(f"the folder {record.cwd} is gone: the new shell starts in your home folder")
         self._registry.change(
             entry,
             state=State.STARTING,
             persistent=kept,
+            env=_inheritable(restoring.refreshed(record.env, env or {})),
+            cwd=record.env.get("HOME", "/") if gone else record.cwd,
             error=None,
             end_reason=None,
             exit_code=None,
             exit_signal=None,
             ended_at=None,
         )
-        if not os.path.isdir(record.cwd):  # noqa: PTH112 - a str that came from the kernel
-            notices.append(f"the folder {record.cwd} is gone: the new shell starts in your home folder")
-            self._registry.change(entry, cwd=record.env.get("HOME", "/"))
         try:
-            await self._start(entry, kind="respawn", banner=_BANNERS[reason])
+            await self._start(entry, self._spec(entry.record, record, by, notices))
         except ToowlError as error:
             # How the child before ended is in the log.
             self._registry.observe(
                 entry,
                 durable=True,
                 state=State.ENDED,
-                end_reason="failed",
+                # What was lost still is, to be restored when that is possible.
+                end_reason="lost" if record.restorable else "failed",
                 error=str(error),
                 ended_at=time.time(),
                 next_seq=max(entry.record.next_seq, self._log_end(entry)),
@@ -175,8 +188,7 @@ class Lifecycle:
             raise
         return notices
 
-    async def _start(self, entry: Entry, *, kind: str, banner: bytes) -> None:
-        spec = self._spec(entry.record, kind, banner)
+    async def _start(self, entry: Entry, spec: Spec) -> None:
         start = self._start_custodian if entry.record.persistent else self._start_here
         entry.gone.clear()
         entry.live = {}
@@ -202,7 +214,8 @@ class Lifecycle:
         if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
             self.on_lost(entry, keeper)  # it died meanwhile
 
-    def _spec(self, record: Record, kind: str, banner: bytes) -> Spec:
+    def _spec(self, record: Record, before: Record, by: By, notices: Sequence[str] = ()) -> Spec:
+        """How the child is started. ``before``: the record as it was when nothing ran yet."""
         env = dict(record.env)
         account = pwd.getpwuid(os.getuid())
         env.setdefault("HOME", account.pw_dir)
@@ -217,11 +230,11 @@ class Lifecycle:
         env["TOOWL_STATE_DIR"] = str(self._paths.state)
         if record.name:
             env["TOOWL_NAME"] = record.name
-        argv, argv0 = record.argv, None
-        if argv is None:
-            shell = account.pw_shell or "/bin/sh"
-            argv, argv0 = (shell,), f"-{Path(shell).name}"
-        return Spec(record, str(self._store.folder(record.id)), argv, argv0, env, kind, banner)
+        argv, argv0 = restoring.program(before, by, account.pw_shell or "/bin/sh")
+        folder = str(self._store.folder(record.id))
+        if before is record:
+            return Spec(record, folder, argv, argv0, env)
+        return Spec(record, folder, argv, argv0, env, "respawn", restoring.banner(before, notices))
 
     async def _start_custodian(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
         record = entry.record
@@ -317,7 +330,8 @@ class Lifecycle:
             return  # `_start` is not done yet, and looks at `live` when it is
         if info["state"] == "ended":
             reason, code, signum = (info.get(key) for key in ("end_reason", "exit_code", "exit_signal"))
-            self._note_end(entry, reason or "lost", code, signum, max(entry.record.next_seq, info["seq"]))
+            next_seq = max(entry.record.next_seq, info["seq"])
+            self._note_end(entry, reason or "lost", code, signum, next_seq, told_to_end=True)
             return
         for event, count in (("connected", info["clients"] > before.get("clients", 0)),
                              ("disconnected", info["clients"] < before.get("clients", 0))):  # fmt: skip
@@ -328,6 +342,8 @@ class Lifecycle:
             for key in ("rows", "cols", "cwd")
             if info.get(key) is not None and info[key] != getattr(entry.record, key)
         }
+        if "cwd" in changes:
+            changes["cwd_at"] = time.time()
         if info["last_active_at"] > entry.record.last_active_at:
             changes["last_active_at"] = float(info["last_active_at"])
         if changes:
@@ -377,11 +393,13 @@ class Lifecycle:
             _log.warning("session %s: its log can't be read: %s", record.id, error)
         if last is not None and last.get("pid", record.pid) == record.pid:
             reason = str(last.get("reason", "lost"))
-            self._note_end(entry, reason, last.get("code"), last.get("signal"), next_seq)
+            code, signum = last.get("code"), last.get("signal")
+            self._note_end(entry, reason, code, signum, next_seq, told_to_end=True)
             return
         # The log holds all that clients have seen if it could be written, and the power did not go since.
         whole = record.boot == process.boot_id() and live.get("degraded") is False and 0 < end == next_seq
-        self._note_end(entry, "lost", None, None, next_seq if whole else seq_after_loss(next_seq))
+        next_seq = next_seq if whole else seq_after_loss(next_seq)
+        self._note_end(entry, "lost", None, None, next_seq, told_to_end=False)
 
     def _log_end(self, entry: Entry) -> int:
         try:
@@ -391,10 +409,24 @@ class Lifecycle:
             return 0
 
     def _note_end(
-        self, entry: Entry, reason: str, code: int | None, signum: int | None, next_seq: int
+        self,
+        entry: Entry,
+        reason: str,
+        code: int | None,
+        signum: int | None,
+        next_seq: int,
+        *,
+        told_to_end: bool,
     ) -> None:
-        if entry.record.state is not State.ENDED:
-            _log.info("session %s ended: %s, code %s, signal %s", entry.record.id, reason, code, signum)
+        record = entry.record
+        if record.state is not State.ENDED:
+            error = None
+            if reason == "lost":
+                error = restoring.why_lost(record, process.boot_id(), told_to_end=told_to_end)
+            _log.info(
+                "session %s ended: %s, code %s, signal %s%s",
+                record.id, reason, code, signum, f": {error}" if error else "",
+            )  # fmt: skip
             # If it can't be stored, the log knows too, and the next start finds out again.
             self._registry.observe(
                 entry,
@@ -403,10 +435,12 @@ class Lifecycle:
                 end_reason=reason,
                 exit_code=code,
                 exit_signal=signum,
+                error=error,
                 ended_at=time.time(),
                 next_seq=next_seq,
             )
         keeper, entry.keeper = entry.keeper, None
+        entry.former = keeper or entry.former
         entry.gone.set()
         if isinstance(keeper, CustodianKeeper):
             # Its news is stored: it may go when its clients have all.
@@ -491,7 +525,25 @@ class Lifecycle:
             self._registry.check(entry)
             if entry.running:
                 await self.kill(entry, force=False)
-            return await self.respawn(entry, persistent)
+            return await self.respawn(entry, By.RESTART, persistent=persistent)
+
+    async def restore(self, entry: Entry, env: Mapping[str, str]) -> list[str]:
+        """Bring a session back that was lost, for nobody in particular.
+
+        Raises:
+            RefusedError: it was not lost. ToowlError: it could not be started.
+        """
+        async with entry.lock:
+            self._registry.check(entry)
+            label = entry.record.label
+            if entry.running:
+                raise RefusedError(f"session {label} is running: there is nothing to restore")
+            if not entry.record.restorable:
+                raise RefusedError(
+                    f"session {label} was not lost, it is {entry.display()}: "
+                    f"`toowl restart {label}` starts its program again"
+                )
+            return await self.respawn(entry, By.RESTORE, env=env)
 
     async def remove(self, entry: Entry) -> None:
         """Forget a session that has ended.
@@ -509,7 +561,36 @@ class Lifecycle:
                     f"session {label} lost its custodian, but its program (pid {entry.record.pid}) runs on: "
                     f"end it first with `toowl kill {label}`"
                 )
+            await self._let_go(entry)
             self._registry.forget(entry)
+
+    async def _let_go(self, entry: Entry) -> None:
+        """Make sure that whoever kept a session that has ended does not touch its files any more.
+
+        What a full disk did not take is written when there is room, which may be at any moment: into a log that
+        somebody else continues, or into a folder that has just been removed.
+
+        Raises:
+            CustodianUnreachable: the custodian can't be ended.
+        """
+        former, entry.former = entry.former, None
+        if isinstance(former, LocalKeeper) and former.host.log.degraded:
+            former.host.abandon("lost")  # its child has ended; this closes its log
+        if not self.is_custodian_alive(entry.record):
+            return
+        custodian = (entry.record.custodian_pid, entry.record.custodian_started)
+        for signum, patience in (
+            (None, FAREWELL_PATIENCE),
+            (signal.SIGTERM, 1.0),
+            (signal.SIGKILL, END_TIMEOUT),
+        ):
+            if signum is not None:
+                process.kill(*custodian, signum)
+            if await process.wait_until_gone(*custodian, patience):
+                return
+        raise CustodianUnreachable(
+            f"session {entry.record.label}: its custodian (pid {custodian[0]}) does not end: try again later"
+        )
 
     async def tick(self) -> None:
         """Forget sessions that ended by themselves long enough ago; lost and failed ones stay.
@@ -518,11 +599,8 @@ class Lifecycle:
         """
         now = time.time()
         for entry in self._registry:
+            self._note_folder(entry)
             record = entry.record
-            if record.state is State.RUNNING and process.is_same(record.pid, record.pid_started):
-                cwd = control.child_cwd(record.pid)
-                if cwd is not None and cwd != record.cwd:
-                    self._registry.observe(entry, cwd=cwd)
             if record.state is not State.ENDED or record.end_reason != "exited" or entry.lock.locked():
                 continue
             if now - (record.ended_at or now) > self.config.ended_retention:
@@ -531,9 +609,17 @@ class Lifecycle:
                 except ToowlError as error:
                     _log.warning("%s", error)
 
+    def _note_folder(self, entry: Entry) -> None:
+        record = entry.record
+        if record.state is State.RUNNING and process.is_same(record.pid, record.pid_started):
+            cwd = control.child_cwd(record.pid)
+            if cwd is not None and cwd != record.cwd:
+                self._registry.observe(entry, cwd=cwd, cwd_at=time.time())
+
     def close(self) -> None:
         """The daemon ends: standard sessions with it, persistent ones not."""
         for entry in self._registry:
+            self._note_folder(entry)  # perhaps the machine goes down too
             if entry.keeper is not None:
                 entry.keeper.close()
         self.zygote.close()

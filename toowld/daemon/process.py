@@ -44,11 +44,11 @@ def is_alive(pid: int | None, started: float | None) -> bool:
         return False
 
 
-def kill(pid: int | None, started: float | None) -> None:
-    """SIGKILL, if it is still that process."""
+def kill(pid: int | None, started: float | None, signum: int = signal.SIGKILL) -> None:
+    """Signal it, if it is still that process."""
     if pid is not None and is_alive(pid, started):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signum)
 
 
 async def wait_until_gone(pid: int | None, started: float | None, timeout: float) -> bool:

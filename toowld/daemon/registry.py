@@ -51,6 +51,7 @@ class Entry:
     Attributes:
         record: as on disk.
         keeper: None while nothing runs.
+        former: who kept it until its child ended, and may still be saying goodbye to clients.
         live: the answer to the last ``info``, or the last news.
         lock: held while the session is being started, ended or removed.
         gone: set whenever nothing runs.
@@ -61,6 +62,7 @@ class Entry:
         self.record = record
         self.known = known
         self.keeper: Keeper | None = None
+        self.former: Keeper | None = None
         self.live: Mapping[str, Any] = {}
         self.lock = asyncio.Lock()
         self.gone = asyncio.Event()
@@ -182,8 +184,9 @@ class Registry:
                 self._store.save(changed, durable=durable)
                 self._unsaved.discard(changed.id)
         except StoreError as error:
+            if changed.id not in self._unsaved:  # said once, not at every piece of news
+                _log.warning("%s", error)
             self._unsaved.add(changed.id)
-            _log.warning("%s", error)
         entry.record = changed
 
     def save_again(self) -> None:
