@@ -154,6 +154,8 @@ class Attachment:
         elif attached.seq < self.seq:
             self.screen.append(Notice("the session lost some of its scrollback; it goes on here"))
             self.seq = attached.seq
+            self._queries = QueryFilter()
+            brief = False  # what comes was printed long ago
         elif not same_child and type(began) is int and began < self.seq:
             # The log lost its end (a full disk) and was written on: these numbers meant other bytes.
             self.screen.append(Lost(self.seq - began))

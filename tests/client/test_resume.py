@@ -173,8 +173,8 @@ def test_numbers_that_went_back_are_told() -> None:
     attachment.resume(wire.Attached(100, 130, 0, about(60, 11)))
     assert list(attachment.screen) == [Lost(40)]
     attachment.hung_up(may_return=True)
-    attachment.resume(wire.Attached(20, 20, 0, about(20, 12)))
-    attachment.receive(wire.Output(20, b"new"))
+    attachment.resume(wire.Attached(20, 27, 0, about(20, 12)), brief=True)
+    attachment.receive(wire.Output(20, b"\x1b[6nnew"))
     assert notices(attachment) == ["the session lost some of its scrollback; it goes on here"]
     assert attachment.screen[-1] == b"new"
 
