@@ -3,6 +3,7 @@
 #   make run     a session in this terminal that survives its daemon
 #   make test    the suite                       make lint   ruff, mypy
 #   make e2e     what needs root and a systemd   make demo   the promise, shown without a terminal
+#   make soak    everything killed at random for MINUTES=10, with SEED=…; JSON=FILE for the figures
 #   make docs    man pages and command reference  make clean  everything made here, gone
 
 PYTHON ?= python3
@@ -13,11 +14,12 @@ BIN := $(VENV)/bin
 # What measures time runs alone, after it; what needs root and a systemd runs alone too.
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
+MINUTES ?= 10
 
 # What parts of the suite run against, or need.
 TOOLS := tmux asciinema dtach screen strace zsh fish dbus-daemon systemctl man setsid
 
-.PHONY: run test lint e2e demo docs clean lacks
+.PHONY: run test lint e2e soak demo docs clean lacks
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -34,6 +36,9 @@ lint: $(VENV)/.tested
 
 e2e: $(VENV)/.tested lacks
 	$(PYTEST) -m e2e $(ARGS)
+
+soak: $(VENV)/.tested
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/python packaging/demo.py

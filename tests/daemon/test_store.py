@@ -47,6 +47,16 @@ def test_a_failed_save_keeps_the_old_record(store: Store, monkeypatch: pytest.Mo
     assert [path.name for path in store.folder(RECORD.id).iterdir()] == ["record"]
 
 
+def test_a_first_save_that_fails_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="make room"):
+        store.save(RECORD)
+    assert not store.folder(RECORD.id).exists()
+
+
 def test_a_save_that_was_cut_short(store: Store) -> None:
     """The daemon died between the write and the rename."""
     store.save(RECORD)

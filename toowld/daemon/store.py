@@ -78,6 +78,8 @@ class Store:
         except OSError as error:
             with contextlib.suppress(OSError):  # nothing was created, or the disk is gone altogether
                 temporary.unlink()
+            with contextlib.suppress(OSError):  # a session that has anything at all keeps its folder
+                folder.rmdir()
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise StoreError(
                 f"can't store session {changed.label}: {error.strerror}: {folder}: "
