@@ -18,6 +18,7 @@ from toowld import __version__
 from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.restoring import By
 from toowld.daemon.store import Store
 from toowld.errors import (
     AttachRefused,
@@ -86,6 +87,7 @@ class Broker:
             "kill": self._kill,
             "remove": self._remove,
             "restart": self._restart,
+            "restore": self._restore,
             "read_log": self._read_log,
             **own,
         }
@@ -138,6 +140,10 @@ class Broker:
 
     async def _refresh(self, entry: Entry) -> None:
         keeper = entry.keeper
+        if entry.record.state is State.ENDED and "log_bytes" not in entry.live:  # of an earlier daemon's time
+            reader = LogReader(self._store.folder(entry.record.id))
+            with contextlib.suppress(OSError):  # unreadable; whoever wants to read it is told
+                entry.live = {**entry.live, "log_bytes": await asyncio.to_thread(lambda: reader.bytes_used)}
         if keeper is None or keeper.hangs:  # asked already; its answer makes it reachable again
             return
         try:
@@ -207,6 +213,11 @@ class Broker:
         notices = await self._lifecycle.restart(entry, params.flag_or_none("persistent"))
         return entry.info() | {"notices": notices}
 
+    async def _restore(self, params: Params) -> Mapping[str, Any]:
+        entry = self._registry.find(params.text("session"))
+        notices = await self._lifecycle.restore(entry, params.environment("env", {}))
+        return entry.info() | {"notices": notices}
+
     async def _read_log(self, params: Params) -> Mapping[str, Any]:
         """One page of a session's log, from its files: nobody else has to do anything for it."""
         entry = self._registry.find(params.text("session"))
@@ -236,7 +247,7 @@ class Broker:
             keeper: Keeper | None = None
             if entry.record.state is State.ENDED:
                 if params.flag("respawn", True):
-                    await self._lifecycle.respawn(entry)
+                    await self._lifecycle.respawn(entry, By.ATTACH, env=params.environment("env", {}))
                 else:
                     keeper = self._view(entry)
             keeper = keeper or _keeper_of(entry)

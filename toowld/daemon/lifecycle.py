@@ -13,7 +13,6 @@ import pwd
 import signal
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from toowld.daemon import limits, process, restoring

@@ -83,9 +83,9 @@ class Params:
             raise RemoteProtocolError(f"{self._method}: '{name}' must not hold NUL")
         return tuple(texts)
 
-    def environment(self, name: str) -> dict[str, str]:
+    def environment(self, name: str, default: Any = _MISSING) -> dict[str, str]:
         """A map of text to text, without NUL and without '=' in a name, as execve(2) wants it."""
-        env: dict[Any, Any] = unpack_text(self.mapping(name))
+        env: dict[Any, Any] = unpack_text(self.mapping(name, default))
         for key, value in env.items():
             if type(key) is not str or type(value) is not str:
                 raise RemoteProtocolError(f"{self._method}: '{name}' must map texts to texts")

@@ -51,7 +51,9 @@ class Record:
     persistent: bool = False
     argv: tuple[str, ...] | None = None  # None: the login shell
     cwd: str = "/"
+    cwd_at: float = 0.0  # when that folder was seen
     env: Mapping[str, str] = field(default_factory=dict)
+    on_restore: str | None = None  # a command line for the user's shell, offered after the session was lost
     rows: int = DEFAULT_SIZE.rows
     cols: int = DEFAULT_SIZE.cols
     scrollback_bytes: int = 64 << 20
@@ -74,6 +76,11 @@ class Record:
     @property
     def size(self) -> Size:
         return Size(rows=self.rows, cols=self.cols)
+
+    @property
+    def restorable(self) -> bool:
+        """Whether it did not end by itself, so that there is something to bring back."""
+        return self.state is State.ENDED and self.end_reason == "lost"
 
     @property
     def label(self) -> str:
@@ -127,6 +134,7 @@ class Record:
 _NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str, type(None)), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,), "env": (dict,),
+    "cwd_at": _NUMBER, "on_restore": (str, type(None)),
     "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
     "end_reason": (str, type(None)), "exit_code": (int, type(None)), "exit_signal": (int, type(None)),
     "ended_at": (*_NUMBER, type(None)), "error": (str, type(None)), "pid": (int, type(None)),
