@@ -44,7 +44,11 @@ def small(sandbox: Sandbox) -> Iterator[Sandbox]:
 
 
 def remount(sandbox: Sandbox, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(sandbox.paths.state)], check=True)
+    """Again while somebody just tries to write (EBUSY)."""
+    command = ["mount", "-o", f"remount,{options}", str(sandbox.paths.state)]
+    wait_for(
+        lambda: subprocess.run(command, capture_output=True).returncode == 0, what="the disk to be remounted"
+    )
 
 
 def printed(sandbox: Sandbox, session: str, seq: int) -> None:
