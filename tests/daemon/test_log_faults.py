@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -51,6 +52,13 @@ def remount(sandbox: Sandbox, options: str) -> None:
     )
 
 
+def printer(sandbox: Sandbox, name: str, persistent: bool | None = None) -> dict[str, Any]:
+    """A session with `PRINTER` in it, which has turned off the echo."""
+    info = sandbox.new(*PRINTER, name=name, persistent=persistent)
+    printed(sandbox, name, 7)
+    return info
+
+
 def printed(sandbox: Sandbox, session: str, seq: int) -> None:
     wait_for(lambda: sandbox.info(session)["seq"] >= seq, what=f"output up to {seq}")
 
@@ -62,7 +70,7 @@ def line(number: int) -> bytes:
 @pytest.mark.parametrize("persistent", [True, False])
 def test_a_full_disk(small: Sandbox, persistent: bool) -> None:
     small.up()
-    info = small.new(*PRINTER, name="full", persistent=persistent)
+    info = printer(small, "full", persistent=persistent)
     mark = "P" if persistent else "-"
     assert re.search(rf"full +{mark} detached  ", small.toowl("ls").stdout)
     small.send("full", b"20000\n")
@@ -86,7 +94,7 @@ def test_a_full_disk(small: Sandbox, persistent: bool) -> None:
 def test_a_disk_that_becomes_read_only(small: Sandbox) -> None:
     """First full, as a file system with a file open for writing can't be remounted by hand."""
     small.up()
-    info = small.new(*PRINTER, name="ro")
+    info = printer(small, "ro")
     small.send("ro", b"20000\n")
     printed(small, "ro", 7 + 20_000 * 101)
     wait_for(lambda: small.info("ro")["degraded"])
@@ -106,7 +114,7 @@ def test_a_disk_that_becomes_read_only(small: Sandbox) -> None:
 def test_a_file_size_limit_kills_nobody(sandbox: Sandbox) -> None:
     """RLIMIT_FSIZE for the custodian alone: SIGXFSZ would end it, and the child has its own default action."""
     sandbox.up()
-    info = sandbox.new(*PRINTER, name="limit")
+    info = printer(sandbox, "limit")
     custodian = sandbox.custodians()[info["id"]]
     psutil.Process(custodian).rlimit(psutil.RLIMIT_FSIZE, (10_000, -1))
     sandbox.send("limit", b"1000\n")
@@ -123,7 +131,7 @@ def test_a_file_size_limit_kills_nobody(sandbox: Sandbox) -> None:
 
 def test_a_folder_that_is_deleted(sandbox: Sandbox) -> None:
     sandbox.up()
-    info = sandbox.new(*PRINTER, name="gone")
+    info = printer(sandbox, "gone")
     folder = sandbox.paths.session(info["id"])
     terminal = sandbox.attach_pty("gone")
     terminal.expect("ready")
@@ -143,7 +151,7 @@ def test_a_folder_that_is_deleted(sandbox: Sandbox) -> None:
 def test_numbers_are_not_used_twice_after_a_loss(sandbox: Sandbox, power: bool) -> None:
     """A client that has seen what the log lost continues with a gap, not in the middle of something else."""
     sandbox.up()
-    info = sandbox.new(*PRINTER, name="lost")
+    info = printer(sandbox, "lost")
     sandbox.send("lost", b"100\n")
     printed(sandbox, "lost", 7 + 10_100)
     os.kill(sandbox.custodians()[info["id"]], signal.SIGKILL)
@@ -172,7 +180,7 @@ def test_when_the_log_is_synced(sandbox: Sandbox, tmp_path: Path) -> None:
     session runs."""
     need_program("strace")
     sandbox.up()
-    info = sandbox.new(*PRINTER, name="traced")
+    info = printer(sandbox, "traced")
     custodian = sandbox.custodians()[info["id"]]
     trace = tmp_path / "trace"
     strace = subprocess.Popen(
