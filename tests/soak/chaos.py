@@ -24,7 +24,7 @@ WEIGHTS = {
     "daemon_ends": 10,
     "daemon_stops": 6,
     "custodian_stops": 10,
-    "custodian_dies": 3,
+    "custodian_dies": 6,
     "zygote_dies": 3,
     "zygote_stops": 2,
     "terminal_dies": 5,
@@ -185,7 +185,7 @@ class Chaos(threading.Thread):
             return
         self.world.count("disk full for a while")
         self.world.fill_disk()
-        self._after(self._random.uniform(0.5, 4), self.world.free_disk)
+        self._after(self._random.uniform(0.5, 8), self.world.free_disk)
 
     def _socket_vanishes(self) -> None:
         paths = self.world.box.paths

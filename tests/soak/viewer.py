@@ -86,7 +86,10 @@ class Viewer(threading.Thread):
                 except (ToowlError, OSError):
                     pass  # that is the life of a client here; what is wrong shows in what arrives
                 self._hang_up()
-                self.leave.wait(self._random.uniform(0.02, 0.2))
+                away = self._random.uniform(0.02, 0.2)
+                if self._random.random() < 0.1 and not self.quiet.is_set():
+                    away = self._random.uniform(2, 10)  # a train in a tunnel: what is dropped meanwhile is a gap
+                self.leave.wait(away)
         except Exception as error:
             self.world.problem(f"{self.name}: {type(error).__name__}: {error}")
             raise
@@ -215,7 +218,7 @@ class Viewer(threading.Thread):
         if self.manner == "slow":
             self.leave.wait(0.02)
         elif self.manner == "moody" and self._random.random() < 0.005:
-            self.leave.wait(self._random.uniform(1.5, 6))
+            self.leave.wait(self._random.uniform(2, 8))
 
     def _cut(self) -> None:
         """Hang up without a word; sometimes in the middle of a frame."""
@@ -249,6 +252,8 @@ class Viewer(threading.Thread):
             self.typing.sent += size
             self.world.count("bytes typed", size)
             self._send_input(self.typing.sent - size, self.typing.sent)
+            if size > 1000 and self._random.random() < 0.5:
+                self._cut_at = 0.0  # in the middle of it
 
     def _send_input(self, start: int, end: int) -> None:
         assert self._client is not None and self.typing is not None

@@ -25,10 +25,10 @@ from tests.soak.lines import Truth
 from toowld.errors import ToowlError
 
 #: Of one session's log: small, so that old output is dropped many times over.
-SCROLLBACK = 4 << 20
+SCROLLBACK = 1 << 20
 
 #: Of the disk: all logs and a bit.
-DISK = 96 << 20
+DISK = 32 << 20
 
 
 @dataclass
