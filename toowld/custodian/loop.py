@@ -129,6 +129,11 @@ class EpollLoop:
     def _turn(self) -> None:
         ready = self._epoll.poll(self._patience())
         self._turns += 1
+        if self._wakeup is not None and len(ready) > 1:
+            # Signals first: at a shutdown all processes get SIGTERM, and a child that is just a little quicker to
+            # end has not ended by itself.
+            wakeup_fd = self._wakeup[0].fileno()
+            ready.sort(key=lambda item: item[0] != wakeup_fd)
         for fd, mask in ready:
             if mask & _READ:
                 self._call(self._readers.get(fd))

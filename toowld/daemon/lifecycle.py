@@ -34,7 +34,7 @@ from toowld.errors import (
 from toowld.host import control
 from toowld.host.params import Params
 from toowld.host.spec import Spec, open_host, start_child
-from toowld.log import LogReader
+from toowld.log import LogEnding, LogReader
 from toowld.paths import Paths
 from toowld.session import Record, State
 from toowld.session.engine import KILL_STEPS
@@ -182,7 +182,7 @@ class Lifecycle:
                 end_reason="lost" if record.restorable else "failed",
                 error=str(error),
                 ended_at=time.time(),
-                next_seq=max(entry.record.next_seq, self._log_end(entry)),
+                next_seq=max(entry.record.next_seq, self._log_ending(entry).end),
             )
             raise
         return notices
@@ -382,14 +382,12 @@ class Lifecycle:
     def note_gone(self, entry: Entry) -> None:
         """The keeper's process is gone for sure: the log knows how the child ended, if it did before."""
         entry.keeper = None
-        record, live, last = entry.record, entry.live, None
-        end = self._log_end(entry)
+        live, ending = entry.live, self._log_ending(entry)
+        if ending.folder is not None and ending.folder_at > entry.record.cwd_at:
+            self._registry.observe(entry, cwd=ending.folder, cwd_at=ending.folder_at)
+        record, end, last = entry.record, ending.end, ending.exit
         next_seq = max(record.next_seq, live.get("seq", 0), end)
         entry.live = {**live, "seq": end}
-        try:
-            last = LogReader(self._store.folder(record.id)).last_exit()
-        except OSError as error:
-            _log.warning("session %s: its log can't be read: %s", record.id, error)
         if last is not None and last.get("pid", record.pid) == record.pid:
             reason = str(last.get("reason", "lost"))
             code, signum = last.get("code"), last.get("signal")
@@ -400,12 +398,12 @@ class Lifecycle:
         next_seq = next_seq if whole else seq_after_loss(next_seq)
         self._note_end(entry, "lost", None, None, next_seq, told_to_end=False)
 
-    def _log_end(self, entry: Entry) -> int:
+    def _log_ending(self, entry: Entry) -> LogEnding:
         try:
-            return LogReader(self._store.folder(entry.record.id)).end
+            return LogReader(self._store.folder(entry.record.id)).ending()
         except OSError as error:
             _log.warning("session %s: its log can't be read: %s", entry.record.id, error)
-            return 0
+            return LogEnding()
 
     def _note_end(
         self,

@@ -21,6 +21,7 @@ from toowld.host.loop import Loop, Timer
 from toowld.host.pty import Pty
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
+from toowld.log.format import FOLDER_EVERY
 from toowld.log.writer import LogWriter
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
@@ -41,6 +42,7 @@ from toowld.wire import (
     Unknown,
 )
 from toowld.wire import codec as wire_codec
+from toowld.wire.text import pack_text
 
 if TYPE_CHECKING:
     from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
@@ -132,6 +134,7 @@ class SessionHost:
         self._timer_at = 0.0
         self._retry: Timer | None = None
         self._syncing: Aside | None = None
+        self._folder = ("", 0)  # of the child as last noted, and the seq then
         self._sync_again = False
         self._ended_at: float | None = None  # of the child
         self._finished = False
@@ -177,7 +180,8 @@ class SessionHost:
             self.tell(ev.ChildFailed())
             raise
         self._pty = pty
-        self._writer.mark(kind, argv=list(argv), cwd=cwd, pid=pty.pid)
+        self._writer.mark(kind, argv=list(argv), cwd=pack_text(cwd), pid=pty.pid)
+        self._folder = (cwd, self.session.seq)
         self._watch_log()
         self.tell(ev.ChildStarted(pty.pid))
         self._loop.add_reader(pty.fd, self._on_pty_readable)
@@ -445,6 +449,7 @@ class SessionHost:
         if self._syncing is not None:
             self._sync_again = True
             return
+        self._note_folder()
         sync = self._writer.begin_sync()
         if sync is None:
             return
@@ -462,6 +467,18 @@ class SessionHost:
         except OSError:  # no descriptor is free
             sync.run()
             self._writer.end_sync(sync)
+
+    def _note_folder(self) -> None:
+        """With each sync: a shell that is started in place of a lost one begins where that one was.
+
+        The daemon notes it as well, but may not be there.
+        """
+        if self._pty is None or (folder := self._pty.folder()) is None:
+            return
+        noted, seq = self._folder
+        if folder != noted or self.session.seq - seq > FOLDER_EVERY:
+            self._folder = (folder, self.session.seq)
+            self._writer.mark("folder", cwd=pack_text(folder))
 
     def _watch_log(self) -> None:
         """After every use of the log: if it lost its disk, say so and keep trying."""

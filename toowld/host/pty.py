@@ -84,6 +84,13 @@ class Pty:
         os.set_blocking(fd, False)
         return cls(fd, keep_fd, pid, pidfd)
 
+    def folder(self) -> str | None:
+        """Where the child is now; None where the kernel does not say (it is gone, or setuid)."""
+        try:
+            return os.readlink(f"/proc/{self.pid}/cwd")
+        except OSError:
+            return None
+
     def resize(self, size: Size) -> None:
         """Set the size; the kernel sends SIGWINCH to the foreground group if it differs."""
         _set_size(self.fd, size)

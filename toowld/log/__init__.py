@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from toowld.log.cast import write_cast
     from toowld.log.cursor import Cursor
     from toowld.log.format import MARK, OUTPUT, RESIZE, LogRecord, pack, scan
-    from toowld.log.reader import GapMark, LogReader
+    from toowld.log.reader import GapMark, LogEnding, LogReader
     from toowld.log.text import TextLines, text_lines
     from toowld.log.writer import LogWriter
 
@@ -36,6 +36,7 @@ _HOME = {
     "RESIZE": "format",
     "Cursor": "cursor",
     "GapMark": "reader",
+    "LogEnding": "reader",
     "LogReader": "reader",
     "LogRecord": "format",
     "LogWriter": "writer",
@@ -52,6 +53,7 @@ __all__ = [
     "RESIZE",
     "Cursor",
     "GapMark",
+    "LogEnding",
     "LogReader",
     "LogRecord",
     "LogWriter",

@@ -45,6 +45,9 @@ MAX_PAYLOAD = 256 << 10
 HEADER_BYTES = 40
 MAX_RECORD = HEADER_BYTES + MAX_PAYLOAD
 
+#: Where the child is gets noted again after so many bytes of output: a reader finds it near the end, or not at all.
+FOLDER_EVERY = 1 << 20
+
 #: Seqs are signed 64-bit on the wire.
 SEQ_LIMIT = 1 << 63
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toowld.log.format import MARK, OUTPUT, RESIZE, LogRecord, is_torn
+from toowld.log.format import FOLDER_EVERY, MARK, OUTPUT, RESIZE, LogRecord, is_torn
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment
 from toowld.wire.seq import gap_bytes
+from toowld.wire.text import unpack_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,20 @@ class GapMark:
     def size(self) -> int | None:
         """How many bytes of output are missing; None if nobody knows."""
         return gap_bytes(self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnding:
+    """How a log ends.
+
+    ``exit``: the mark of how the child ended; None if it has not, or was started again. ``folder``: where the child
+    was when that was last noted, at ``folder_at`` (seconds since the epoch); None if no note is near the end.
+    """
+
+    end: int = 0
+    exit: dict[str, Any] | None = None
+    folder: str | None = None
+    folder_at: float = 0.0
 
 
 class LogReader:
@@ -132,16 +147,38 @@ class LogReader:
 
     def last_exit(self) -> dict[str, Any] | None:
         """The mark of how the child ended; None if it has not, or was started again."""
+        return self.ending().exit
+
+    def ending(self) -> LogEnding:
+        """What the newest part of the log tells, without reading more of it than that takes."""
+        end: int | None = None
+        fate: dict[str, Any] | None = None
+        settled = False  # output is always of a child that has not ended yet
+        where: tuple[str, float] | None = None
         for seq, path in reversed(self._segments()):
+            last, printed = seq, False
+            here: tuple[str, float] | None = None
             latest: dict[str, Any] | None = None
             for record in self._segment(seq, path):
-                if record is not None and record.type == MARK:
-                    fields = record.fields
-                    if fields.get("kind") in ("start", "respawn", "exit"):
-                        latest = fields
-            if latest is not None:
-                return latest if latest["kind"] == "exit" else None
-        return None
+                if record is None:
+                    continue
+                last = record.end
+                printed = printed or record.type == OUTPUT
+                fields = record.fields
+                kind = fields.get("kind")
+                if kind in ("start", "respawn", "exit"):
+                    latest = fields
+                if kind in ("start", "respawn", "folder") and type(fields.get("cwd")) in (str, bytes):
+                    here = (unpack_text(fields["cwd"]), record.wall_us / 1e6)
+            end = last if end is None else end
+            where = where or here
+            if not settled and latest is not None:
+                fate = latest if latest["kind"] == "exit" else None
+            settled = settled or printed or latest is not None
+            if settled and (where is not None or end - seq > 2 * FOLDER_EVERY):
+                break
+        folder, folder_at = where or (None, 0.0)
+        return LogEnding(end or 0, fate, folder, folder_at)
 
     def _segments(self) -> list[tuple[int, str]]:
         try:
