@@ -88,7 +88,9 @@ class Viewer(threading.Thread):
                 self._hang_up()
                 away = self._random.uniform(0.02, 0.2)
                 if self._random.random() < 0.1 and not self.quiet.is_set():
-                    away = self._random.uniform(2, 10)  # a train in a tunnel: what is dropped meanwhile is a gap
+                    away = self._random.uniform(
+                        2, 10
+                    )  # a train in a tunnel: what is dropped meanwhile is a gap
                 self.leave.wait(away)
         except Exception as error:
             self.world.problem(f"{self.name}: {type(error).__name__}: {error}")
