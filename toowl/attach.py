@@ -33,8 +33,9 @@ _ATTACH_TIMEOUT = 15.0
 _DETACH_TIMEOUT = 2.0
 #: At the end: how long a terminal that takes nothing (Ctrl-S, a dead link) may keep us from leaving.
 _FAREWELL_TIMEOUT = 1.0
-#: Output waiting for the terminal, beyond which the socket is left alone.
-_SCREEN_HIGH = 256 << 10
+#: Output waiting for the terminal, beyond which the socket is left alone. Next to nothing: what is read cannot be
+#: taken back when Ctrl-C is pressed, and the session holds the rest as well as we.
+_SCREEN_HIGH = 4 << 10
 #: Written before the terminal is looked at again for input.
 _WRITE_TURN = 64 << 10
 #: What was typed is read in pieces of this size.

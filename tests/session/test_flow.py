@@ -6,13 +6,13 @@ import signal
 
 import pytest
 
-from tests.session.scripts import LARGE, SIZE, attached, flood, join, of, running, sent, signals, state
+from tests.session.scripts import FLOOD, LARGE, SIZE, attached, flood, join, of, running, sent, signals, state
 from toowld.errors import RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session
 from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.session.engine import NEARLY_CAUGHT_UP, REPLAY_PIECE
-from toowld.session.outbox import HIGH, LOW
+from toowld.session.outbox import HIGH, HOLD, LOW
 from toowld.wire import InputAck, Live, Output, Size
 
 # -- the lead slows the child down -----------------------------------------------------------------------
@@ -21,7 +21,8 @@ from toowld.wire import InputAck, Live, Output, Size
 def test_a_full_lead_pauses_the_pty_until_it_has_room() -> None:
     session = running()
     session.handle(join(1), 1.0)
-    assert flood(session, 1.0)[-1] == do.PausePty()
+    assert not of(session.handle(ev.PtyOutput(b"x" * HOLD), 1.0), do.PausePty)
+    assert session.handle(ev.PtyOutput(b"y"), 1.0)[-1] == do.PausePty()
     assert session.handle(ev.ClientTook(1, LOW + 1), 1.1) == []  # not at every write
     assert session.handle(ev.ClientTook(1, LOW), 1.2) == [do.ResumePty()]
     assert state(session, 1) is AttachmentState.LIVE
@@ -155,6 +156,16 @@ def test_a_replay_that_stalls_lets_the_child_go_on_after_a_second() -> None:
     assert session.handle(ev.TimerFired(), 2.0) == [do.ResumePty()]
 
 
+def test_a_lead_that_stalls_is_queued_for_no_further_than_a_viewer() -> None:
+    session = running()
+    session.handle(join(1), 1.0)
+    session.handle(ev.PtyOutput(b"x" * (HOLD + 1)), 1.0)
+    assert session.handle(ev.TimerFired(), 2.0) == [do.ResumePty()]
+    effects = [effect for data in FLOOD for effect in session.handle(ev.PtyOutput(data), 2.1)]
+    assert of(effects, do.WatchRoom, do.PausePty) == [do.WatchRoom(1)]
+    assert state(session, 1) is AttachmentState.LAGGED
+
+
 def test_when_the_lead_leaves_the_child_goes_on() -> None:
     session = running()
     session.handle(join(1), 1.0)
@@ -194,8 +205,9 @@ def test_who_typed_last_leads_and_the_one_before_falls_behind() -> None:
     session.handle(join(1), 1.0)
     session.handle(join(2), 2.0)  # to attach is to lead
     session.handle(ev.ClientTyped(1, 0, b"x"), 3.0)
+    effects = []
     for data in [b"x" * 65536] * 5:
-        effects = session.handle(ev.PtyOutput(data), 3.0)
+        effects += session.handle(ev.PtyOutput(data), 3.0)
     assert of(effects, do.PausePty) == [do.PausePty()]
     assert state(session, 1) is AttachmentState.LIVE
     assert state(session, 2) is AttachmentState.LAGGED
@@ -217,7 +229,7 @@ def test_a_viewer_that_attaches_does_not_lead() -> None:
     session = running()
     session.handle(join(1), 1.0)
     session.handle(join(2, read_only=True), 2.0)
-    assert flood(session, 2.0)[-1] == do.PausePty()
+    assert session.handle(ev.PtyOutput(b"x" * 65536), 2.0)[-1] == do.PausePty()
     assert state(session, 1) is AttachmentState.LIVE
 
 

@@ -281,9 +281,9 @@ def test_a_viewer_that_falls_behind_costs_the_others_nothing() -> None:
     session.handle(join(2, read_only=True), 1.0)
     for data in [b"x" * 65536] * 5:
         effects = session.handle(ev.PtyOutput(data), 1.0)
-        session.handle(ev.ClientTook(1, 0), 1.0)
+        effects += session.handle(ev.ClientTook(1, 0), 1.0)
         assert len(sent(effects, 1)) == 1
-        assert not of(effects, do.PausePty)
+        assert of(effects, do.PausePty, do.ResumePty) == [do.PausePty(), do.ResumePty()]
     assert state(session, 2) is AttachmentState.LAGGED
     assert state(session, 1) is AttachmentState.LIVE
 

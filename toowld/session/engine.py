@@ -378,7 +378,7 @@ class Session:
         if lead.outbox.is_stalled(now):
             return False
         if lead.live:
-            return lead.outbox.full or (self._paused and not lead.outbox.has_room)
+            return lead.outbox.holds or (self._paused and not lead.outbox.has_room)
         if lead.seq < 0:
             return False  # where its replay begins is known in a moment
         return self.seq - lead.seq <= NEARLY_CAUGHT_UP or lead.allowance <= 0
