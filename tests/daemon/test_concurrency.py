@@ -8,6 +8,7 @@ from tests.daemon.conftest import Disk
 from tests.daemon.crowd import Crowd, differences, settle
 from tests.daemon.steps import displayed, ls, settings, shell, wait_displayed
 from tests.harness import Sandbox, alive, wait_for
+from toowld import wire
 from toowld.errors import ToowlError
 
 USERS = 8
@@ -91,15 +92,22 @@ def test_what_happened_on_a_full_disk_is_stored_later(sandbox: Sandbox, disk: Di
 def test_what_is_removed_does_not_come_back(sandbox: Sandbox, disk: Disk, persistent: bool) -> None:
     """Who still holds output that the full disk did not take must not bring it there after the removal."""
     sandbox.up()
-    for _ in range(5):
-        info = sandbox.new("sh", "-c", "read line; echo much; exit 7", name="work", persistent=persistent)
+    script = "read line; head -c 3000000 /dev/zero | tr '\\0' x; exit 7"
+    info = sandbox.new("sh", "-c", script, name="work", persistent=persistent)
+    with sandbox.client() as client:
+        client.post("attach", {"session": "work", "client_id": "slow", "rows": 24, "cols": 80})
+        assert isinstance(client.receive(timeout=20), wire.Attached)
         with disk.full():
             sandbox.send("work", b"\n")
+            # It has not read a byte by then, so its session's keeper is still there for it.
             wait_displayed(sandbox, "work", "ended (exited 7)")
             sandbox.toowl("rm", "work")
-        wait_for(lambda info=info: not sandbox.custodians() and not alive(info["pid"]))  # type: ignore[misc]
-        assert settle(sandbox) == []
+        client.socket.settimeout(20)
+        while client.socket.recv(1 << 20):
+            pass
+    wait_for(lambda: not (persistent and alive(info["custodian_pid"])))
     assert list(sandbox.paths.sessions.iterdir()) == []
+    assert settle(sandbox) == []
 
 
 def test_a_removal_that_fails_keeps_the_record(sandbox: Sandbox, disk: Disk) -> None:
