@@ -132,10 +132,18 @@ class Sandbox:
 
     # -- the daemon ----------------------------------------------------------------------------------
 
-    def up(self, flag: bool | str = True, *args: str, wait: bool = True, **env: str) -> int:
+    def up(
+        self,
+        flag: bool | str = True,
+        *args: str,
+        wait: bool = True,
+        within: Sequence[str] = (),
+        **env: str,
+    ) -> int:
         """Start ``toowld`` in the foreground form and wait until it answers. Returns its pid.
 
-        ``flag``: persistent sessions on or off, or the raw value of the variable.
+        ``flag``: persistent sessions on or off, or the raw value of the variable. ``within``: a program that
+        executes its arguments, in surroundings of its making.
         """
         assert self.daemon is None or self.daemon.poll() is not None, "a daemon runs already"
         variables = {**self.env, **env}
@@ -143,7 +151,7 @@ class Sandbox:
             variables["TOOWLD_PERSISTENT_SESSIONS"] = flag if isinstance(flag, str) else "1"
         with self.daemon_output.open("ab") as output:
             self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "toowld", *args],
+                [*within, sys.executable, "-m", "toowld", *args],
                 env=variables,
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ COMMANDS = {
     "kill": "kill",
     "rm": "rm",
     "restart": "restart",
+    "restore": "restore",
     "resize": "resize",
     "send": "send",
     "capture": "capture",

@@ -10,6 +10,7 @@ from toowl.commands._options import current_session
 from toowl.terminal import terminal_size
 from toowld import paths
 from toowld.errors import RefusedError, UsageError
+from toowld.wire.login import login_variables
 from toowld.wire.text import pack_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def create(
     cwd: str | None = None,
     extra_env: dict[str, str] | None = None,
     persistent: bool | None = None,
+    on_restore: str | None = None,
 ) -> dict[str, Any]:
     """Make a session as seen from here: our environment, our folder, our terminal's size."""
     size = terminal_size(next(filter(_is_terminal, (1, 0, 2)), 1))
@@ -54,6 +56,7 @@ def create(
         rows=size.rows,
         cols=size.cols,
         persistent=persistent,
+        on_restore=None if on_restore is None else pack_text(on_restore),
     )
     notices(made)
     return made
@@ -79,7 +82,13 @@ def put_on_terminal(
     from toowl.attach import attach
     from toowl.connection import Dialler
 
-    params = {"session": session, "read_only": read_only, "replay": replay, "respawn": respawn}
+    params = {
+        "session": session,
+        "read_only": read_only,
+        "replay": replay,
+        "respawn": respawn,
+        "env": pack_text(login_variables(os.environ)),  # for a child that is started by this
+    }
     return attach(client, params, Dialler(paths.resolve()))
 
 

@@ -64,6 +64,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("", meaning(info)),
         ("error", text("error")),
         ("command", text("command")),
+        ("on restore", text("on_restore")),
         ("cwd", text("cwd")),
         ("pid", text("pid")),
         ("custodian", text("custodian_pid")),
@@ -71,6 +72,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("size", f"{info['cols']}x{info['rows']}" if info.get("cols") and info.get("rows") else None),
         ("created", moment("created_at")),
         ("last active", moment("last_active_at")),
+        ("ended", moment("ended_at")),
         ("output so far", size(info["seq"] % SEQ_LEAP) if isinstance(info.get("seq"), int) else None),
         ("scrollback kept", size(info["log_bytes"]) if isinstance(info.get("log_bytes"), int) else None),
         ("log", text("log_dir")),
@@ -95,7 +97,7 @@ def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
 
 _ENDED = {
     "exited": "the program ended; attaching starts it again below its scrollback",
-    "lost": "its processes are gone (reboot, or its keeper was killed); attaching starts a fresh one",
+    "lost": "its processes are gone; attaching it, or `toowl restore`, starts a fresh shell below its scrollback",
     "failed": "the program could not be started; `toowl restart` tries again",
 }
 _STATES = {

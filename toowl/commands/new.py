@@ -14,7 +14,8 @@ def parser() -> Parser:
     made = command_parser(
         "new",
         SUMMARY,
-        usage="toowl new [-d] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] [-- CMD ARG...]",
+        usage="toowl new [-d] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
+        "[--on-restore CMDLINE] [-- CMD ARG...]",
         description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
         gets your environment and the folder that you are in. Starts the daemon if none runs.""",
         examples=(
@@ -22,6 +23,10 @@ def parser() -> Parser:
             (
                 "toowl new -d -n build -- make -j8",
                 "a command in the background; prints the id of its session",
+            ),
+            (
+                "toowl new -n notes --on-restore 'vim notes.md'",
+                "a shell; after a reboot, vim is offered in its place",
             ),
             ("toowl new --cwd /srv --env EDITOR=vi", "in another folder, with one more variable"),
         ),
@@ -46,6 +51,12 @@ def parser() -> Parser:
         "survive the end of the daemon (default if the daemon was started with TOOWLD_PERSISTENT_SESSIONS=1)",
         "end together with the daemon",
     )
+    made.add_argument(
+        "--on-restore",
+        metavar="CMDLINE",
+        help="what your shell is to run when the session was lost (a reboot) and is attached or restored: "
+        "it is shown, and waits for Enter",
+    )
     made.add_argument("command", metavar="CMD", nargs="*", help="what to run, and its arguments, after --")
     return made
 
@@ -69,6 +80,7 @@ def run(argv: list[str]) -> int:
             cwd=args.cwd,
             extra_env=extra_env,
             persistent=args.persistent,
+            on_restore=args.on_restore,
         )
         if args.detached:
             print(made["id"])

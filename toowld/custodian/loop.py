@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ class EpollLoop:
         self._stopped = False
         self._turns = 0
         self._signals: dict[int, Callable[[], object]] = {}
+        self._arrived: deque[int] = deque()
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
 
     def time(self) -> float:
@@ -107,13 +109,12 @@ class EpollLoop:
             signal.set_wakeup_fd(writer.fileno())
             self.add_reader(reader.fileno(), self._on_wakeup)
         self._signals[signum] = callback
-        signal.signal(signum, lambda _signum, _frame: None)
+        signal.signal(signum, lambda number, _frame: self._arrived.append(number))
 
     def _on_wakeup(self) -> None:
+        """The descriptor only ends the wait: a signal may come together with other things, and before it is ready."""
         assert self._wakeup is not None
-        for signum in self._wakeup[0].recv(64):
-            if (callback := self._signals.get(signum)) is not None:
-                callback()
+        self._wakeup[0].recv(64)
 
     # --- running ----------------------------------------------------------------------------------------
 
@@ -129,11 +130,10 @@ class EpollLoop:
     def _turn(self) -> None:
         ready = self._epoll.poll(self._patience())
         self._turns += 1
-        if self._wakeup is not None and len(ready) > 1:
-            # Signals first: at a shutdown all processes get SIGTERM, and a child that is just a little quicker to
-            # end has not ended by itself.
-            wakeup_fd = self._wakeup[0].fileno()
-            ready.sort(key=lambda item: item[0] != wakeup_fd)
+        # Signals first: at a shutdown all processes get SIGTERM, and a child that is just a little quicker to end has
+        # not ended by itself.
+        while self._arrived:
+            self._signals[self._arrived.popleft()]()
         for fd, mask in ready:
             if mask & _READ:
                 self._call(self._readers.get(fd))

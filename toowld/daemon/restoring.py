@@ -33,9 +33,9 @@ _SHELLS = {
 _NO_TERMINAL = ("", "dumb", "unknown")
 
 # Ctrl-C ends the inner shell, which has the default for it; the outer one has a trap, and goes on.
-_OFFER = """printf 'press Enter to run: %s\\n(n and Enter, or Ctrl-C: a shell instead) ' {shown}
-trap : INT QUIT
-if /bin/sh -c 'read -r answer && [ -z "$answer" ]'; then
+_OFFER = """trap : INT QUIT
+if /bin/sh -c 'printf "press Enter to run: %s\\n(n and Enter, or Ctrl-C: a shell instead) " "$0"
+read -r answer && [ -z "$answer" ]' {shown}; then
 {run}
 else
 echo
@@ -64,7 +64,7 @@ def program(record: Record, by: By, shell: str) -> tuple[tuple[str, ...], str | 
     own, own_name = _own(record, shell)
     if not record.restorable or by is By.RESTART:
         return own, own_name
-    is_shell = _is_shell(own)
+    is_shell = record.argv is None or _is_shell(own)
     # Within the offer there is no way to give a program another name; -l makes a login shell too.
     fresh = own if is_shell and record.argv else (shell, "-l")
     if record.on_restore is not None:
