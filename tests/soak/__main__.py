@@ -168,6 +168,7 @@ class Soak:
             world.count("lines watched", tracker.lines)
             world.count("gaps announced to clients", tracker.gaps)
             world.count("bytes in gaps to clients", tracker.gap_bytes)
+            world.count("gaps of unknown size to clients", tracker.leaps)
 
     def progress(self) -> None:
         """One line, and a look at the memory."""

@@ -18,6 +18,9 @@ HEADER_BYTES = 35
 #: What toowl itself prints between two runs.
 _BANNER = re.compile(rb"(?:\x1b\[\?47l[^~\n]{0,200}\r\n)?(?:--- [^\n]{1,300} ---\r\n)+")
 
+#: A gap as large as this stands where nobody knows how much is missing (docs/reliability.md).
+LEAP = 1 << 40
+
 #: No line is longer, so that behind a gap there is always a place where one begins.
 MAX_LINE = 8 << 10
 
@@ -73,6 +76,7 @@ class Tracker:
         self.lines = 0
         self.gaps = 0
         self.gap_bytes = 0
+        self.leaps = 0
         self.run = 0
         self._buffer = bytearray()
         self._synced = False
@@ -92,7 +96,10 @@ class Tracker:
         if start != self.seq or end <= start:
             self._problem(f"a gap from {start} to {end} was announced at {self.seq}")
         self.gaps += 1
-        self.gap_bytes += end - start
+        if end - start >= LEAP:
+            self.leaps += 1
+        else:
+            self.gap_bytes += end - start
         self.restart(end)
 
     def restart(self, seq: int) -> None:

@@ -77,6 +77,7 @@ def check_output(world: World, viewers: list[Viewer]) -> None:
         world.count("bytes in logs", tracker.bytes)
         world.count("gaps in logs", tracker.gaps)
         world.count("bytes in gaps of logs", tracker.gap_bytes)
+        world.count("gaps of unknown size in logs", tracker.leaps)
         world.count("bytes printed", sum(place.printed(run) for run in place.runs()))
 
 

@@ -173,7 +173,13 @@ class Viewer(threading.Thread):
     def _serve(self) -> None:
         assert self._client is not None
         client = self._client
+        data = b""
         while not self.leave.is_set():
+            client.decoder.feed(data)  # which holds what came together with `Attached`, at first
+            for message in client.decoder.messages():
+                if not self._message(message):
+                    return
+            data = b""
             now = time.monotonic()
             if now >= self._cut_at and not self.quiet.is_set():
                 self._cut()
@@ -188,10 +194,6 @@ class Viewer(threading.Thread):
                 continue
             if not data:
                 return
-            client.decoder.feed(data)
-            for message in client.decoder.messages():
-                if not self._message(message):
-                    return
 
     def _message(self, message: wire.Message) -> bool:
         match message:
