@@ -97,7 +97,7 @@ def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
 
 _ENDED = {
     "exited": "the program ended; attaching starts it again below its scrollback",
-    "lost": "its processes are gone; attaching it, or `toowl restore`, starts a fresh shell below its scrollback",
+    "lost": "its processes are gone; attaching, or `toowl restore`, starts a fresh one below its scrollback",
     "failed": "the program could not be started; `toowl restart` tries again",
 }
 _STATES = {

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toowld.daemon import process
+from toowld.daemon import process, salvage
 from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Entry, Registry
@@ -53,8 +53,21 @@ class Adoption:
             self._registry.add(record)
         await self.scan()
         self._settle()
+        self._salvage()
         for item in self._store.sweep(self._registry):
             self._skip(Path(item.path), item.reason)
+
+    def _salvage(self) -> None:
+        """Logs that lost their record, and that no custodian answers for: list what they tell of their session."""
+        for session_id in self._store.orphans(self._registry):
+            folder = self._store.folder(session_id)
+            record = salvage.from_log(session_id, folder, self._lifecycle.config.scrollback_bytes)
+            if record is None:
+                continue
+            known = next((item.reason for item in self.skipped if item.path == str(folder)), "no record")
+            self._skip(folder, f"{known}; the session is listed by its id, with what its log tells")
+            self._store.set_aside(session_id)
+            self._registry.rebuild(record).gone.set()
 
     async def scan(self) -> None:
         """Connect to every custodian socket that no session is linked to."""

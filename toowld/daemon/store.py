@@ -21,6 +21,9 @@ _ID = re.compile(r"[0-9a-f]{8}")
 #: The folder of a session that is being removed has this behind its id.
 _REMOVED = "~removed"
 
+#: A record that could not be read has this behind its name.
+_DAMAGED = "~damaged"
+
 #: The kernel takes at most 6 MiB of arguments and environment (execve(2)), so no record is larger.
 _MAX_BYTES = 16 << 20
 
@@ -116,6 +119,26 @@ class Store:
         if found.id != folder.name:
             raise record.BadRecord(f"the record says session {found.id}")
         return found
+
+    def orphans(self, known: Container[str]) -> list[str]:
+        """Sessions that have a log, but no record that can be read, and are not ``known`` otherwise."""
+        found = []
+        for folder in sorted(self._sessions.iterdir()):
+            if not _ID.fullmatch(folder.name) or folder.name in known or not any(folder.glob("*.log")):
+                continue
+            try:
+                self._load(folder)
+            except (FileNotFoundError, record.BadRecord):
+                found.append(folder.name)
+            except (OSError, NotARecordFile):
+                continue  # not ours to judge
+        return found
+
+    def set_aside(self, session_id: str) -> None:
+        """Keep a damaged record under another name, for whoever wants to look at it."""
+        path = self.folder(session_id) / _NAME
+        with contextlib.suppress(OSError):  # there is none, or the next save tells what is wrong
+            path.rename(f"{path}{_DAMAGED}")
 
     def sweep(self, known: Container[str]) -> list[Skipped]:
         """Remove what was begun for a session that never was: a folder with neither record nor log.
