@@ -166,6 +166,10 @@ class Viewer(threading.Thread):
         # Both are allowed: from where the session goes on, or from where it last said so. Nothing is doubled.
         begin = have if self._random.random() < 0.5 else self.typing.acked
         self.world.count("bytes typed again after a cut", self.typing.sent - begin)
+        if begin == self.typing.sent > self.typing.acked:
+            # It has all, and its acknowledgement was lost with the connection: ask for it once more.
+            assert self._client is not None
+            self._client.socket.sendall(wire.encode(wire.Input(self.typing.offset + begin, b"")))
         self._send_input(begin, self.typing.sent)
 
     # --- attached ---------------------------------------------------------------------------------------

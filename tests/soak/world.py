@@ -74,7 +74,7 @@ class World:
     def __init__(self, scopes: bool) -> None:
         self.box = Sandbox()
         self.work = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
-        self.guardian = _start_guardian(self.box)  # before there are threads
+        self.guardian = _start_guardian(self.box, self.work)  # before there are threads
         self.places: list[Place] = []
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
@@ -199,7 +199,7 @@ class World:
         return daemon, {session: private(pid) for session, pid in self.box.custodians().items()}
 
 
-def _start_guardian(box: Sandbox) -> tuple[int, int]:
+def _start_guardian(box: Sandbox, work: Path) -> tuple[int, int]:
     """A process that ends everything in the sandbox should we be killed without a word."""
     ours, its = os.pipe()
     pid = os.fork()
@@ -216,5 +216,6 @@ def _start_guardian(box: Sandbox) -> tuple[int, int]:
             box.close()
             subprocess.run(["umount", "--lazy", box.paths.state], capture_output=True, check=False)
             shutil.rmtree(box.root, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
     finally:
         os._exit(0)
