@@ -384,7 +384,7 @@ class World:
             self.behind = None
             return
         distance = self.session.seq - lead.seq
-        if self.behind is None or self.now - self.blameless_since >= 1.0:
+        if self.behind is None or lead.outbox.is_stalled(self.now):
             self.behind = distance
         self.behind = min(self.behind, distance)
         assert distance <= self.behind + MAX_ALLOWANCE + READ_AT_ONCE, "the log may overtake it"

@@ -428,6 +428,17 @@ def test_nothing_of_a_killed_session_stays() -> None:
     assert session.next_deadline() is None
 
 
+def test_an_end_on_request_is_told_from_one_that_nobody_asked_for() -> None:
+    # At a shutdown every process gets SIGTERM and SIGHUP: that is not what `toowl kill` does.
+    by_request, by_others = running(), running()
+    by_request.handle(ev.KillRequested(force=False), 1.0)
+    asked = of(by_request.handle(ev.ChildEnded(None, signal.SIGHUP), 1.1), do.LogExit)
+    assert asked == [do.LogExit("exited", None, signal.SIGHUP, requested=True)]
+    other = of(by_others.handle(ev.ChildEnded(None, signal.SIGHUP), 1.1), do.LogExit)
+    assert other == [do.LogExit("exited", None, signal.SIGHUP, requested=False)]
+    assert (by_request.end_requested, by_others.end_requested) == (True, False)
+
+
 def test_background_jobs_of_a_session_that_ends_by_itself_are_only_hung_up_on() -> None:
     session = running()
     assert signals(session.handle(ev.ChildEnded(0, None), 1.0)) == []

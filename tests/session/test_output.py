@@ -302,7 +302,7 @@ def test_the_end_comes_after_all_output_and_finishes() -> None:
     session.handle(join(1), 1.0)
     session.handle(ev.PtyOutput(b"bye"), 2.0)
     assert session.handle(ev.ChildEnded(7, None), 2.0) == [
-        do.LogExit("exited", 7, None),
+        do.LogExit("exited", 7, None, False),
         do.SyncLog(),
         do.ClosePty(),
         do.Changed(),
@@ -319,7 +319,7 @@ def test_the_end_with_nobody_attached() -> None:
     session = running()
     effects = session.handle(ev.ChildEnded(None, 9, "lost"), 2.0)
     assert effects == [
-        do.LogExit("lost", None, 9),
+        do.LogExit("lost", None, 9, False),
         do.SyncLog(),
         do.ClosePty(),
         do.Changed(),

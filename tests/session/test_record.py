@@ -37,6 +37,7 @@ records = st.builds(
     end_reason=st.none() | st.sampled_from(["exited", "lost", "failed"]),
     exit_code=st.none() | st.integers(0, 255),
     exit_signal=st.none() | st.integers(1, 64),
+    end_requested=st.booleans(),
     ended_at=st.none() | times,
     error=st.none() | os_text,
     pid=st.none() | numbers,
@@ -62,6 +63,26 @@ def test_bytes_that_are_no_utf8_come_back() -> None:
 @given(records, st.dictionaries(st.text(min_size=12), st.integers(), max_size=3))
 def test_unknown_fields_are_ignored(record: Record, more: dict[str, Any]) -> None:
     assert decode(cbor2.dumps({**more, **cbor2.loads(encode(record)), "form": 99})) == record
+
+
+@pytest.mark.parametrize(
+    ("reason", "signum", "requested", "wanted"),
+    [
+        ("exited", None, False, True),
+        ("exited", 15, True, True),
+        ("exited", 15, False, False),
+        ("lost", None, True, False),
+        ("failed", None, False, False),
+    ],
+)
+def test_what_counts_as_an_end_that_was_wanted(
+    reason: str, signum: int | None, requested: bool, wanted: bool
+) -> None:
+    ended = Record(
+        "0123abcd", state=State.ENDED, end_reason=reason, exit_signal=signum, end_requested=requested
+    )
+    assert ended.ended_as_wanted is wanted
+    assert not ended.changed(state=State.RUNNING).ended_as_wanted
 
 
 def test_missing_fields_are_filled_in() -> None:

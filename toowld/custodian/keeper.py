@@ -257,6 +257,10 @@ class Custodian:
         if self._running_host().session.state is not SessionState.ENDED:
             raise RefusedError(f"session {self._id} is running")
         self._acknowledged = True
+        if self._socket_file is not None:
+            # There is nothing more to be had here, while clients still get their last bytes: whoever looks for
+            # custodians must not take this one for a running session, and a successor may need the name.
+            self._socket_file.close()
         self._loop.call_at(self._loop.time(), self._leave_if_done)  # after the answer has gone out
         return {}
 

@@ -168,6 +168,7 @@ class Lifecycle:
             end_reason=None,
             exit_code=None,
             exit_signal=None,
+            end_requested=False,
             ended_at=None,
         )
         try:
@@ -297,6 +298,7 @@ class Lifecycle:
             end_reason=None,
             exit_code=None,
             exit_signal=None,
+            end_requested=False,
             ended_at=None,
             error=None,
             pid=child,
@@ -330,7 +332,10 @@ class Lifecycle:
         if info["state"] == "ended":
             reason, code, signum = (info.get(key) for key in ("end_reason", "exit_code", "exit_signal"))
             next_seq = max(entry.record.next_seq, info["seq"])
-            self._note_end(entry, reason or "lost", code, signum, next_seq, told_to_end=True)
+            requested = bool(info.get("end_requested"))
+            self._note_end(
+                entry, reason or "lost", code, signum, next_seq, told_to_end=True, requested=requested
+            )
             return
         for event, count in (("connected", info["clients"] > before.get("clients", 0)),
                              ("disconnected", info["clients"] < before.get("clients", 0))):  # fmt: skip
@@ -391,7 +396,11 @@ class Lifecycle:
         if last is not None and last.get("pid", record.pid) == record.pid:
             reason = str(last.get("reason", "lost"))
             code, signum = last.get("code"), last.get("signal")
-            self._note_end(entry, reason, code, signum, next_seq, told_to_end=True)
+            requested = bool(last.get("requested"))
+            if signum is not None and not requested and record.boot != process.boot_id():
+                # Nobody asked for it, and then the machine went down: the shutdown sends such signals to everybody.
+                reason, code, signum = "lost", None, None
+            self._note_end(entry, reason, code, signum, next_seq, told_to_end=True, requested=requested)
             return
         # The log holds all that clients have seen if it could be written, and the power did not go since.
         whole = record.boot == process.boot_id() and live.get("degraded") is False and 0 < end == next_seq
@@ -414,6 +423,7 @@ class Lifecycle:
         next_seq: int,
         *,
         told_to_end: bool,
+        requested: bool = False,
     ) -> None:
         record = entry.record
         if record.state is not State.ENDED:
@@ -432,6 +442,7 @@ class Lifecycle:
                 end_reason=reason,
                 exit_code=code,
                 exit_signal=signum,
+                end_requested=requested,
                 error=error,
                 ended_at=time.time(),
                 next_seq=next_seq,
@@ -590,7 +601,7 @@ class Lifecycle:
         )
 
     async def tick(self) -> None:
-        """Forget sessions that ended by themselves long enough ago; lost and failed ones stay.
+        """Forget sessions that ended as somebody wanted, long enough ago; the others stay.
 
         Also notes where running ones are, without waking anybody for it: there they begin again one day.
         """
@@ -598,7 +609,7 @@ class Lifecycle:
         for entry in self._registry:
             self._note_folder(entry)
             record = entry.record
-            if record.state is not State.ENDED or record.end_reason != "exited" or entry.lock.locked():
+            if not record.ended_as_wanted or entry.lock.locked():
                 continue
             if now - (record.ended_at or now) > self.config.ended_retention:
                 try:

@@ -39,6 +39,7 @@ def info(host: SessionHost) -> dict[str, Any]:
         "end_reason": ended.reason if ended else None,
         "exit_code": ended.code if ended else None,
         "exit_signal": ended.signal if ended else None,
+        "end_requested": session.end_requested,
         "cwd": child_cwd(session.pid) if session.state is SessionState.RUNNING else None,
     }
 

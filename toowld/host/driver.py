@@ -276,6 +276,8 @@ class SessionHost:
             self._drain()
             self.tell(ev.ChildEnded(None, None, reason))
         self._finish()
+        for sock in self._leaving:  # a shutdown does not wait for a slow link
+            self._loop.call_at(self._loop.time() + CLOSE_TIMEOUT, self._gone, sock)
 
     # --- the engine's turn ------------------------------------------------------------------------------
 
@@ -440,7 +442,12 @@ class SessionHost:
     def _log_exit(self, effect: do.LogExit) -> None:
         # The pid tells whose end this is, should an older one be the last that reached the disk.
         self._writer.mark(
-            "exit", reason=effect.reason, code=effect.code, signal=effect.signal, pid=self.session.pid
+            "exit",
+            reason=effect.reason,
+            code=effect.code,
+            signal=effect.signal,
+            requested=effect.requested,
+            pid=self.session.pid,
         )
         self._watch_log()
 

@@ -32,11 +32,12 @@ class LogResize(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LogExit(Effect):
-    """Note in the log how the child ended."""
+    """Note in the log how the child ended; ``requested``: somebody asked this session to be ended."""
 
     reason: str
     code: int | None
     signal: int | None
+    requested: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Session:
         self._paused = False
         self._kill_plan: list[tuple[int, float]] = []
         self._kill_at: float | None = None
-        self._killed = False
+        self.end_requested = False  # by `KillRequested`
         self._farewell_at: float | None = None
         self._farewell_until = 0.0
         self._finished = False
@@ -184,14 +184,17 @@ class Session:
 
     def _on_child_ended(self, event: ev.ChildEnded, now: float) -> None:
         self.state = next_session_state(self.state, SessionMove.CHILD_ENDED)
-        if self._killed:
+        if self.end_requested:
             # Whoever ignored the signals so far has had its time; nothing of a killed session stays.
             self._do(do.SignalSession(signal.SIGKILL))
         self._kill_at = None
         self._kill_plan = []
         self.ended = Ended(self.seq, event.reason, event.code, event.signal)
         self._do(
-            do.LogExit(event.reason, event.code, event.signal), do.SyncLog(), do.ClosePty(), do.Changed()
+            do.LogExit(event.reason, event.code, event.signal, self.end_requested),
+            do.SyncLog(),
+            do.ClosePty(),
+            do.Changed(),
         )
         self._sync_at = None
         self._farewell_at = now + FAREWELL
@@ -440,9 +443,9 @@ class Session:
     def _on_kill_requested(self, event: ev.KillRequested, now: float) -> None:
         if self.state is not SessionState.RUNNING:
             raise RefusedError("nothing runs in this session")
-        if self._killed and not event.force:
+        if self.end_requested and not event.force:
             return  # it is under way: whoever asks again and again must not keep it at the first step
-        self._killed = True
+        self.end_requested = True
         self._kill_plan = [step for step in KILL_STEPS if not event.force or step[0] == signal.SIGKILL]
         self._next_kill_step(now)
 

@@ -63,6 +63,7 @@ class Record:
     end_reason: str | None = None  # "exited", "lost", "failed"
     exit_code: int | None = None
     exit_signal: int | None = None
+    end_requested: bool = False  # somebody asked toowl to end it
     ended_at: float | None = None
     error: str | None = None
     pid: int | None = None
@@ -81,6 +82,16 @@ class Record:
     def restorable(self) -> bool:
         """Whether it did not end by itself, so that there is something to bring back."""
         return self.state is State.ENDED and self.end_reason == "lost"
+
+    @property
+    def ended_as_wanted(self) -> bool:
+        """Whether its child ended of its own accord, or because somebody asked toowl for it.
+
+        A signal from elsewhere may be a shutdown's, or the kernel's for want of memory: that is nobody's wish.
+        """
+        if self.state is not State.ENDED or self.end_reason != "exited":
+            return False
+        return self.exit_signal is None or self.end_requested
 
     @property
     def label(self) -> str:
@@ -136,6 +147,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str, type(None)), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,), "env": (dict,),
     "cwd_at": _NUMBER, "on_restore": (str, type(None)),
     "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
+    "end_requested": (bool,),
     "end_reason": (str, type(None)), "exit_code": (int, type(None)), "exit_signal": (int, type(None)),
     "ended_at": (*_NUMBER, type(None)), "error": (str, type(None)), "pid": (int, type(None)),
     "pid_started": (*_NUMBER, type(None)), "custodian_pid": (int, type(None)),
