@@ -1,4 +1,4 @@
-"""What is still printed after Ctrl-C, at a real terminal that prints slowly. In bytes: time depends on the machine."""
+"""What is still printed after Ctrl-C, at a real terminal that prints slowly. In bytes, not in seconds."""
 
 from __future__ import annotations
 

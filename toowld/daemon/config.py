@@ -27,7 +27,7 @@ class Config:
 
     Attributes:
         scrollback_bytes: of one session's log on disk.
-        ended_retention: how long a session is kept whose child exited, or was ended on request. Others are kept for ever.
+        ended_retention: how long a session is kept whose child exited or was ended on request. Others stay for ever.
         scan_timeout: how long one custodian may take to answer at the start.
         tick: how often ended sessions are looked through, and custodians that do not answer tried again.
     """
