@@ -235,6 +235,17 @@ def test_all_are_told_to_end_at_once(sandbox: Sandbox) -> None:
         wait_displayed(sandbox, info["name"], "ended (lost)")
 
 
+def test_a_program_that_was_quicker_than_the_shutdown(sandbox: Sandbox) -> None:
+    """It ended by a signal that nobody asked toowl for: it can be brought back like the lost ones."""
+    sandbox.up()
+    info = shell(sandbox, "work")
+    os.kill(info["pid"], signal.SIGHUP)
+    wait_displayed(sandbox, "work", "ended (signal 1)")
+    assert "ended (signal 1)" in sandbox.toowl("restore").stdout
+    assert sandbox.toowl("restore", "--all").stdout == "restored work\n"
+    assert ask(sandbox, info["id"], "$$") == str(sandbox.info("work")["pid"])
+
+
 def test_the_reason_as_a_table() -> None:
     running = Record("0123abcd", persistent=True, state=State.RUNNING, custodian_pid=7, boot="this")
     cases: list[tuple[Record, bool, str]] = [

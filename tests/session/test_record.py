@@ -152,6 +152,23 @@ def test_an_impossible_size_is_refused(rows: int, cols: int) -> None:
         Record.from_map({"id": "0123abcd", "state": "running", "rows": rows, "cols": cols})
 
 
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        ({"end_reason": "lost"}, True),
+        ({"end_reason": "lost", "state": State.RUNNING}, False),
+        ({"end_reason": "failed"}, False),
+        ({"end_reason": "exited", "exit_code": 0}, False),
+        ({"end_reason": "exited", "exit_signal": 2}, False),
+        ({"end_reason": "exited", "exit_signal": 15}, True),
+        ({"end_reason": "exited", "exit_signal": 1}, True),
+        ({"end_reason": "exited", "exit_signal": 1, "end_requested": True}, False),
+    ],
+)
+def test_what_can_be_brought_back(facts: dict[str, Any], wanted: bool) -> None:
+    assert dataclasses.replace(Record("0123abcd", state=State.ENDED), **facts).restorable is wanted
+
+
 def test_a_change_is_a_later_version() -> None:
     before = Record("0123abcd", version=4)
     after = before.changed(name="api")

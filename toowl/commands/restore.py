@@ -75,7 +75,7 @@ def _print(lost: Sequence[dict[str, Any]]) -> int:
                 _text.age(now - active) if isinstance(active, int | float) else "-",
                 _text.fold_home(_text.safe(session.get("cwd") or "-"), home),
                 _text.safe(session.get("on_restore") or session.get("command") or "-"),
-                _text.safe(session.get("error") or "-"),
+                _text.safe(session.get("error") or session.get("display") or "-"),
             )
         )
     if lost:

@@ -80,8 +80,15 @@ class Record:
 
     @property
     def restorable(self) -> bool:
-        """Whether it did not end by itself, so that there is something to bring back."""
-        return self.state is State.ENDED and self.end_reason == "lost"
+        """Whether it was lost, so that there is something to bring back.
+
+        Of SIGHUP or SIGTERM that nobody asked toowl for, too: at a shutdown a child may be quicker than its keeper.
+        """
+        if self.state is not State.ENDED:
+            return False
+        return self.end_reason == "lost" or (
+            self.end_reason == "exited" and not self.end_requested and self.exit_signal in _SHUTDOWN_SIGNALS
+        )
 
     @property
     def ended_as_wanted(self) -> bool:
@@ -141,6 +148,9 @@ class Record:
         """`from_map` for what came over the wire or from the disk."""
         return cls.from_map(unpack_text(dict(values)))
 
+
+#: What systemd sends to all processes of a scope that it stops.
+_SHUTDOWN_SIGNALS = (1, 15)
 
 _NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[type, ...]] = {
