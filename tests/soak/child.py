@@ -136,6 +136,7 @@ def main() -> None:
         for _ in range(child.random.randint(1, 300)):
             child.print(_text(child))
         sys.exit(child.random.randint(0, 100))
+    child.print(b"here we go")  # so that it is known where this run begins, however quiet it is
     while True:
         child.read(0.2 if child.quiet else KINDS[kind](child))
 

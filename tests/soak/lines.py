@@ -18,8 +18,8 @@ HEADER_BYTES = 35
 #: What toowl itself prints between two runs.
 _BANNER = re.compile(rb"(?:\x1b\[\?47l[^~\n]{0,200}\r\n)?(?:--- [^\n]{1,300} ---\r\n)+")
 
-#: A gap as large as this stands where nobody knows how much is missing (docs/reliability.md).
-LEAP = 1 << 40
+#: A gap as large as this stands where nobody knows how much is missing: the leap is 2^40, from where the log ended.
+LEAP = 1 << 39
 
 #: No line is longer, so that behind a gap there is always a place where one begins.
 MAX_LINE = 8 << 10
