@@ -10,10 +10,12 @@ import pytest
 
 from tests.daemon.steps import ls, wait_displayed
 from tests.harness import Sandbox
-from toowld.daemon.registry import Registry
+from toowld.daemon.registry import MAX_COMMAND, Registry
 from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
 from toowld.session import Record, State
+from toowld.wire import MAX_FRAME, Response, encode
+from toowld.wire.text import pack_text
 
 
 @pytest.fixture
@@ -123,6 +125,19 @@ def test_who_waited_for_a_removed_session_learns_of_it(registry: Registry) -> No
     registry.forget(entry)
     with pytest.raises(SessionNotFound, match="removed"):
         registry.check(entry)
+
+
+def test_commands_of_megabytes_fit_into_one_answer(registry: Registry) -> None:
+    """The kernel takes such arguments, and all sessions are listed in one frame."""
+    for number, argument in enumerate(("x" * (2 << 20), "ü" * (1 << 20), "\udcff" * (1 << 20))):
+        registry.create(Record(id=f"aa11aa1{number}", argv=("printf", argument)))
+    infos = [entry.info() for entry in registry]
+    assert len(encode(Response(1, pack_text({"sessions": infos})))) < MAX_FRAME // 100
+    for info in infos:
+        assert len(info["command"]) == MAX_COMMAND
+        assert (info["command"][:8], info["command"][-1]) == ("printf " + info["command"][7], "…")
+    exactly = registry.create(Record(id="bb22bb22", argv=("x" * (MAX_COMMAND - 2), "y")))
+    assert exactly.info()["command"] == "x" * (MAX_COMMAND - 2) + " y"
 
 
 # --- with the daemon ------------------------------------------------------------------------------------

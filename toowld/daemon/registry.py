@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 #: Names appear in paths of nobody, but in everybody's terminal and shell: no blanks, nothing that needs quoting.
 _NAME = re.compile(r"[^\W_][\w.@:+-]{0,63}")
 
+#: What `Entry.info` shows of a command, in characters. The record has it whole; but all sessions go into one frame of
+#: `list`, and the kernel takes arguments of megabytes.
+MAX_COMMAND = 1024
+
 
 class Keeper(Protocol):
     """Whoever holds a session's engine: a custodian behind a link, or this process."""
@@ -112,7 +116,7 @@ class Entry:
             "on_restore": record.on_restore,
             "clients": self.clients,
             "cwd": (live.get("cwd") if running else None) or record.cwd,
-            "command": " ".join(record.argv) if record.argv else "(login shell)",
+            "command": _shortened(" ".join(record.argv)) if record.argv else "(login shell)",
             "pid": record.pid if running else None,
             "custodian_pid": record.custodian_pid if running else None,
             "custodian_version": self.custodian_build if running else None,
@@ -125,6 +129,10 @@ class Entry:
             "degraded": bool(live.get("degraded", False)),
             "version": record.version,
         }
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= MAX_COMMAND else command[: MAX_COMMAND - 1] + "…"
 
 
 class Registry:
