@@ -185,6 +185,15 @@ def test_a_bad_frame_is_refused(body: bytes) -> None:
         decode_body(body)
 
 
+@given(any_message, st.binary(min_size=1, max_size=300))
+def test_what_follows_the_message_in_its_frame_is_refused(message: Message, more: bytes) -> None:
+    """Also where it is a whole item itself, and however much of it there is."""
+    body = encode(message)[4:]
+    for rest in (more, body, more * 1000):
+        with pytest.raises(RemoteProtocolError, match="goes on after its message"):
+            decode_body(body + rest)
+
+
 def nested(depth: int) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for _ in range(depth - 1):

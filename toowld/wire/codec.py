@@ -8,6 +8,7 @@ indefinite lengths, tags and keys, and only then the type of every field is chec
 from __future__ import annotations
 
 import dataclasses
+import io
 import struct
 import types
 import typing
@@ -117,11 +118,12 @@ def decode_body(body: bytes) -> Message:
     """One frame without its length as a message; `Unknown` for a tag that we don't know.
 
     Raises:
-        RemoteProtocolError: it is not CBOR within our limits, or a field is missing or of a wrong type.
+        RemoteProtocolError: it is not one item of CBOR within our limits, or a field is missing or of a wrong type.
     """
+    stream = io.BytesIO(body)  # `loads` would not tell where the item ends
     try:
-        value = cbor2.loads(
-            body,
+        value = cbor2.load(
+            stream,
             semantic_decoders=_NO_TAGS,
             max_depth=MAX_DEPTH,
             allow_indefinite=False,
@@ -130,6 +132,8 @@ def decode_body(body: bytes) -> Message:
         )
     except Exception as error:  # cbor2 documents CBORDecodeError; a hostile frame must not find another one
         raise RemoteProtocolError(f"frame is not valid CBOR: {error}") from error
+    if stream.tell() != len(body):
+        raise RemoteProtocolError("frame goes on after its message")
     if type(value) is not list or not value or not _is_int(value[0]):
         raise RemoteProtocolError("frame is not an array that begins with a tag")
     tag = value[0]
