@@ -164,7 +164,7 @@ class User:
                 attached.client._send(wire.Detach(), time.monotonic() + 5)
             attached.client.close()
         else:
-            self._client.request("detach", session=self._any(), client=None)
+            self._client.request("detach", session=self._any(), all=True)
 
     def _rename(self) -> None:
         self._client.request("rename", session=self._any(), name=self._random.choice(["", *NAMES]))

@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness import alive, wait_for
 from tests.host.rig import Rig, joining, open_fds
-from toowld.errors import SpawnFailed
+from toowld.errors import RemoteProtocolError, SpawnFailed
 from toowld.host.control import request
 from toowld.host.sockets import UNREAD_LIMIT, FrameSocket
 from toowld.log import LogReader
@@ -330,7 +330,11 @@ def test_requests_type_resize_detach_and_tell(rig: Rig) -> None:
     info = request(rig.host, "info", {})
     assert (info["rows"], info["cols"], info["clients"], info["cwd"]) == (11, 22, 1, "/tmp")
     assert info["client_list"][0]["client_id"] == "c1"
-    assert request(rig.host, "detach", {}) == {"detached": 1}
+    for nobody in ({}, {"client": None, "all": False}):
+        with pytest.raises(RemoteProtocolError, match="'client', or 'all'"):
+            request(rig.host, "detach", nobody)
+    assert rig.session.attachments, "whom to detach has to be said"
+    assert request(rig.host, "detach", {"all": True}) == {"detached": 1}
     assert peer.expect(Detached).reason == "requested"
     rig.until(lambda: peer.eof)
     assert rig.session.state is SessionState.RUNNING

@@ -54,6 +54,8 @@ def child_cwd(pid: int | None) -> str | None:
 
 def _detach(host: SessionHost, params: Params) -> dict[str, Any]:
     wanted = params.integer_or_none("client")
+    if wanted is None and not params.flag("all", False):
+        raise RemoteProtocolError("detach: say which 'client', or 'all' of them")
     attached = list(host.session.attachments)
     if wanted is not None and wanted not in attached:
         raise SessionError(f"client {wanted} is not attached: `toowl info` lists those who are")
