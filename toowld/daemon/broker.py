@@ -1,22 +1,24 @@
 """Between clients and sessions: answers requests, and brings each attach to whoever keeps the session.
 
 An attach is brokered, not relayed: the client's connected socket is handed over, with the bytes that were already
-read from it, and the daemon steps aside.
+read from it, and the daemon steps aside. How a client's connection behaves until then is `Connection`'s business;
+what it takes to begin and end sessions is `Lifecycle`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from toowld import __version__
+from toowld.daemon.connection import Connection
 from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
+from toowld.daemon.pages import LOG_PAGE, log_page
 from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.restoring import By
 from toowld.daemon.store import Store
@@ -25,36 +27,21 @@ from toowld.errors import (
     CustodianLost,
     CustodianUnreachable,
     RefusedError,
-    RemoteProtocolError,
     ToowlError,
 )
-from toowld.host import FrameSocket, SessionHost
+from toowld.host import SessionHost
 from toowld.host.params import Params
-from toowld.log import GapMark, LogReader
+from toowld.log import LogReader
 from toowld.log.view import LogView
 from toowld.session import Session, State
-from toowld.wire import Ended, Failure, Hello, Message, Request, Response, encode, negotiate
+from toowld.wire import Ended, Hello, Request
 from toowld.wire.text import pack_text
-
-_log = logging.getLogger(__name__)
-
-#: A connection that has not said Hello within this time is no client of ours (seconds).
-HELLO_TIMEOUT = 10.0
-
-#: A client that asks without ever reading the answers is cut off at so many bytes.
-MAX_UNREAD_ANSWERS = 16 << 20
-
-#: Requests of one connection that may be under way; further ones wait in its socket.
-MAX_UNDER_WAY = 32
 
 #: How long a client waits for a session that is just being started or ended (seconds).
 ATTACH_PATIENCE = 3.0
 
 #: How long `list` waits for custodians that are slow to say how they are (seconds).
 REFRESH_TIMEOUT = 1.0
-
-#: What one page of `read_log` holds at most, in bytes of payload.
-LOG_PAGE = 512 << 10
 
 FEATURES = ("ExportCast",)
 
@@ -155,6 +142,10 @@ class Broker:
     async def _info(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
         await self._refresh(entry)
+        if entry.record.state is State.ENDED and "seq" not in entry.live:  # of an earlier daemon's time
+            reader = LogReader(self._store.folder(entry.record.id))
+            with contextlib.suppress(OSError):
+                entry.live = {**entry.live, "seq": await asyncio.to_thread(lambda: reader.end)}
         record = entry.record.to_map()
         del record["env"]  # may hold secrets, and nobody needs it here
         return entry.info() | {
@@ -222,8 +213,8 @@ class Broker:
         """One page of a session's log, from its files: nobody else has to do anything for it."""
         entry = self._registry.find(params.text("session"))
         seq = params.integer("seq")
-        limit = min(max(params.integer("limit", LOG_PAGE), 1), LOG_PAGE)
-        return await asyncio.to_thread(_log_page, LogReader(self._store.folder(entry.record.id)), seq, limit)
+        limit = params.integer("limit", LOG_PAGE)
+        return await asyncio.to_thread(log_page, LogReader(self._store.folder(entry.record.id)), seq, limit)
 
     # --- attach -----------------------------------------------------------------------------------------
 
@@ -304,128 +295,3 @@ def _keeper_of(entry: Entry) -> Keeper:
         f"session {label}: its custodian does not answer: "
         f"`toowld doctor` tells why, `toowl kill --force {label}` ends it"
     )
-
-
-def _log_page(reader: LogReader, seq: int, limit: int) -> dict[str, Any]:
-    records: list[list[Any]] = []
-    gap = None
-    held = 0
-    for item in reader.records(seq):
-        if isinstance(item, GapMark):
-            if records:
-                return {"records": records, "next": item.start, "gap": gap}
-            gap = [item.start, item.end]
-            continue
-        if records and held + len(item.payload) > limit:
-            return {"records": records, "next": item.seq, "gap": gap}
-        records.append([item.type, item.seq, item.wall_us, item.mono_us, item.payload])
-        held += len(item.payload)
-    return {"records": records, "next": None, "gap": gap}
-
-
-class Connection:
-    """One client, as long as it asks and is not attached."""
-
-    def __init__(self, sock: socket.socket, broker: Broker, hello: Hello) -> None:
-        self._broker = broker
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._greeted = False
-        self._attaching = False
-        self._closed = False
-        self._loop = asyncio.get_running_loop()
-        self._patience = self._loop.call_later(HELLO_TIMEOUT, self.close)
-        self._socket = self._wrap(sock, b"")
-        broker.remember(self)
-        self._socket.send(encode(hello))  # where the client is gone already, that closes and forgets this
-
-    def _wrap(self, sock: socket.socket, unread: bytes) -> FrameSocket:
-        return FrameSocket(
-            sock,
-            self._loop,
-            on_message=self._on_message,
-            on_close=self._on_close,
-            unread=unread,
-        )
-
-    def _on_message(self, message: Message, fds: list[int]) -> None:
-        for fd in fds:  # nobody asked for any
-            os.close(fd)
-        match message:
-            case Hello():
-                negotiate(message)
-                self._greeted = True
-                self._patience.cancel()
-            case Request() if self._greeted:
-                self._begin(message)
-            case Request():
-                raise RemoteProtocolError("a client says Hello first")
-
-    def _begin(self, request: Request) -> None:
-        self._attaching = request.method == "attach"
-        task = self._loop.create_task(self._attach(request) if self._attaching else self._answer(request))
-        if self._attaching or len(self._tasks) + 1 >= MAX_UNDER_WAY:
-            # What follows an attach is for the session. Where it fails, we go on reading.
-            self._socket.pause()
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a request failed unexpectedly", exc_info=error)
-            self.close()
-        elif not self._closed and not self._attaching:
-            self._socket.resume()
-
-    async def _answer(self, request: Request) -> None:
-        try:
-            self._send(Response(request.id, await self._broker.answer(request)))
-        except ToowlError as error:
-            self._send(Failure(request.id, error.code, str(error)))
-
-    async def _attach(self, request: Request) -> None:
-        if earlier := self._tasks - {asyncio.current_task()}:
-            await asyncio.wait(earlier)  # their answers come first: afterwards this is no place for them
-        try:
-            await self._broker.attach(self, request)
-        except ToowlError as error:
-            self._attaching = False
-            self._send(Failure(request.id, error.code, str(error)))
-
-    def _send(self, message: Message) -> None:
-        if self._socket.queued > MAX_UNREAD_ANSWERS:
-            self.close()
-        self._socket.send(encode(message))
-
-    def release(self) -> tuple[socket.socket, bytes]:
-        """Give the client away.
-
-        Raises:
-            AttachRefused: it is gone, or has not read what it asked for before.
-        """
-        if self._closed:
-            raise AttachRefused("the client is gone")
-        if self._socket.queued:
-            raise AttachRefused("read the answers to earlier requests before you attach")
-        self._closed = True
-        self._broker.forget(self)
-        return self._socket.release()
-
-    def take_back(self, sock: socket.socket, unread: bytes) -> None:
-        """The client could not be given away after all."""
-        self._closed = False
-        self._broker.remember(self)
-        self._socket = self._wrap(sock, unread)
-        self._socket.pause()
-
-    def _on_close(self, reason: str) -> None:
-        self._closed = True  # what it asked for goes on: a kill must not depend on who waits for it
-        self._patience.cancel()
-        self._broker.forget(self)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._closed = True
-        self._patience.cancel()
-        self._socket.close()
-        self._broker.forget(self)
