@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
 
 from tests.daemon.conftest import Disk
 from tests.daemon.crowd import Crowd, differences, settle
-from tests.daemon.steps import displayed, ls, settings, shell, wait_displayed
+from tests.daemon.steps import displayed, ls, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, alive, wait_for
 from toowld import wire
+from toowld.daemon.adopt import Adoption
+from toowld.daemon.registry import Registry
+from toowld.daemon.store import Store
 from toowld.errors import ToowlError
+from toowld.session import Record, State
 
 USERS = 8
 
@@ -29,6 +36,33 @@ def test_a_crowd_leaves_the_truth(sandbox: Sandbox) -> None:
     wait_for(lambda: sum(info["clients"] for info in ls(sandbox).values()) == 0)
     sandbox.restart()
     assert settle(sandbox) == [], "another daemon finds the same"
+
+
+def test_only_one_reads_what_a_client_types(sandbox: Sandbox) -> None:
+    """A custodian that hangs may take a client long after the daemon gave up, and told it so."""
+    sandbox.up()
+    info = shell(sandbox, "work")
+    with sandbox.client() as client:
+        with stopped(info["custodian_pid"]):
+            client.post("attach", {"session": "work", "client_id": "one", "rows": 24, "cols": 80})
+            answer = client.receive(timeout=20)
+            assert isinstance(answer, wire.Failure)
+            assert answer.code == "unreachable"
+        client.socket.settimeout(20)
+        assert client.socket.recv(1) == b"", "hung up on by both, not only by the daemon"
+    assert settle(sandbox) == []
+    assert sandbox.info("work")["clients"] == 0
+
+
+def test_who_was_asked_too_late_says_nothing_of_who_runs_now(tmp_path: Path) -> None:
+    """The custodian before was asked while it ended; by the time it failed to answer the session ran anew."""
+    store = Store(tmp_path)
+    registry = Registry(store)
+    entry = registry.create(Record(id="aa11aa11", persistent=False, state=State.RUNNING))
+    adoption = Adoption(tmp_path, registry, store, lifecycle=cast(Any, None))
+    entry.keeper = cast(Any, object())
+    adoption._mark_unreachable("aa11aa11")
+    assert entry.record.state is State.RUNNING
 
 
 # --- a full disk ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 
@@ -9,7 +10,7 @@ from tests.harness import Terminal
 from tests.soak.lines import Tracker, on_screen
 from tests.soak.verdict import read_log
 from tests.soak.world import Place, World
-from toowld.errors import ToowlError
+from toowld.errors import SessionNotFound, ToowlError
 
 
 class AtTerminal(threading.Thread):
@@ -86,7 +87,7 @@ class Churn(threading.Thread):
         info = self._await_end(place)
         if info["end_reason"] == "exited" and not world.disk_recovering:
             self._check(place, info)
-        world.ask("remove", session=place.id)
+        self._remove(place)
         world.count("short sessions")
 
     def _find_lost(self, place: Place) -> None:
@@ -95,7 +96,11 @@ class Churn(threading.Thread):
             if info["name"] == place.name:
                 place.id = str(info["id"])
                 self._await_end(place)
-                self.world.ask("remove", session=place.id)
+                self._remove(place)
+
+    def _remove(self, place: Place) -> None:
+        with contextlib.suppress(SessionNotFound):  # asked twice: a daemon did it, and died before it said so
+            self.world.ask("remove", session=place.id)
 
     def _await_end(self, place: Place) -> dict[str, object]:
         while True:

@@ -127,6 +127,9 @@ class Adoption:
         path = self._folder / f"{session_id}.sock"
         try:
             entry = self._registry.get(session_id)
+            if entry is not None and (entry.keeper is not None or entry.lock.locked()):
+                keeper.close()  # it was started anew while we asked: what we have reached is the one before
+                return
             if entry is None or not entry.known:
                 entry = self._register(session_id, info)
             self._lifecycle.adopt(entry, keeper, build, pid, info)
@@ -161,8 +164,8 @@ class Adoption:
         if entry is None:
             # All that is known of it is that somebody listens there, or is about to.
             entry = self._registry.add(Record(id=session_id, persistent=True), known=False)
-        if entry.record.state is State.ENDED or entry.lock.locked():
-            return
+        if entry.record.state is State.ENDED or entry.lock.locked() or entry.keeper is not None:
+            return  # the last: it was started anew while the one before was asked
         facts: dict[str, Any] = {"state": State.UNREACHABLE}
         if listener is not None and not self._lifecycle.is_custodian_alive(entry.record):
             # So that `kill --force` knows whom.

@@ -250,8 +250,8 @@ class Broker:
                     # A short life is over before its client is there. Its output is not, and how it ended.
                     keeper = await self._view_of_ended(entry)
                     await keeper.hand_over(sock, unread, request.id, request.params)
-            except ToowlError:
-                connection.take_back(sock, unread)
+            except ToowlError as error:
+                connection.take_back(sock, unread, doomed=isinstance(error, CustodianUnreachable))
                 raise
         finally:
             entry.lock.release()

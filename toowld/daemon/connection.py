@@ -7,6 +7,7 @@ that no answer comes after the client was given away. What is asked, and of whic
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -62,6 +63,7 @@ class Connection:
         self._greeted = False
         self._attaching = False
         self._closed = False
+        self._doomed: socket.socket | None = None
         self._loop = asyncio.get_running_loop()
         self._patience = self._loop.call_later(HELLO_TIMEOUT, self.close)
         self._socket = self._wrap(sock, b"")
@@ -121,6 +123,10 @@ class Connection:
         except ToowlError as error:
             self._attaching = False
             self._send(Failure(request.id, error.code, str(error)))
+            if self._doomed is not None:
+                with contextlib.suppress(OSError):  # it has hung up already
+                    self._doomed.shutdown(socket.SHUT_RDWR)
+                self.close()
 
     def _send(self, message: Message) -> None:
         if self._socket.queued > MAX_UNREAD_ANSWERS:
@@ -141,9 +147,15 @@ class Connection:
         self._server.forget(self)
         return self._socket.release()
 
-    def take_back(self, sock: socket.socket, unread: bytes) -> None:
-        """The client could not be given away after all."""
+    def take_back(self, sock: socket.socket, unread: bytes, *, doomed: bool) -> None:
+        """The client could not be given away after all.
+
+        Args:
+            doomed: nobody knows whether it was taken, or will be when somebody goes on who hangs. Two must never
+                read what one client types, so it is told, and hung up on for both.
+        """
         self._closed = False
+        self._doomed = sock if doomed else None
         self._server.remember(self)
         self._socket = self._wrap(sock, unread)
         self._socket.pause()
