@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import toowld.log.writer as writer_module
+import toowld.log.folder
+import toowld.log.sync
+import toowld.log.writer
 from toowld.log import OUTPUT, GapMark, LogReader, LogRecord, LogWriter
 from toowld.wire import SEQ_LEAP, Size, seq_after_loss
 
@@ -152,7 +154,8 @@ def test_any_power_cut(
         return os.writev(fd, buffers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer_module, "os", platter)
+        for module in (toowld.log.writer, toowld.log.folder, toowld.log.sync):
+            patch.setattr(module, "os", platter)
         log = LogWriter(folder, "s", size=SIZE, limit=LIMIT, segment_bytes=16 << 10, seq=first, writev=writev)
         synced = first
         pending: tuple[Any, int] | None = None

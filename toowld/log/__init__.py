@@ -6,6 +6,8 @@
     segments         the files: names, listing, reading one piece by piece
     writer           LogWriter: one per running session, where its PTY is; survives a full disk in a
                      ring (ring) and reads back for clients that need older output (cursor)
+    folder           the files as their writer sees them: found, repaired, opened, dropped
+    sync             bringing them to the disk platter, beside whoever writes
     reader           LogReader: anyone else, at any time, also on the log of a dead session
     cast             records as an asciinema recording
     text      PURE   output as plain lines

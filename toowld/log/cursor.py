@@ -15,8 +15,8 @@ from toowld.log.safe import SafeStart
 from toowld.log.segments import PIECE, SegmentScan, open_segment
 
 if TYPE_CHECKING:
+    from toowld.log.folder import Segment
     from toowld.log.ring import Ring
-    from toowld.log.writer import Segment
 
 #: Read at once, as long as that holds a whole record: what one client is sent before the next one's turn.
 _PIECE = 128 << 10
@@ -25,9 +25,12 @@ _PIECE = 128 << 10
 class Readable(Protocol):
     """What a cursor needs of a log. It looks at them anew at every read."""
 
-    segments: list[Segment]
     ring: Ring
     end: int
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Oldest first."""
 
 
 class Cursor:

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from toowld.log.cursor import Cursor, replay_start
+from toowld.log.folder import Segment
 from toowld.log.reader import LogReader
 from toowld.log.ring import Ring
 from toowld.log.segments import list_segments
-from toowld.log.writer import Segment
 from toowld.wire.messages import Size
 
 

@@ -1,7 +1,8 @@
 """The writing side of a scrollback log: one `LogWriter` per running session, in the process that owns its PTY.
 
-Knows files, not sessions: no sockets, no clients, no timers of its own. It never raises for I/O after
-construction or in it: a disk that takes nothing makes the log *degraded*, the output goes to a bounded
+Owns the records: what is written, in which order, with which times, and when a new segment begins. The segment
+files are `LogFolder`'s. Knows no sessions: no sockets, no clients, no timers of its own. It never raises for I/O
+after construction or in it: a disk that takes nothing makes the log *degraded*, the output goes to a bounded
 ring in memory, and `LogWriter.retry` brings it to disk later. The child is never blocked or killed for a disk.
 
 Crash safety: a record is one ``writev`` into the page cache, so it survives this process; `LogWriter.sync` makes
@@ -15,10 +16,10 @@ import errno
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from toowld.log.cursor import Cursor, replay_start
+from toowld.log.folder import LogFolder, Segment
 from toowld.log.format import (
     FORMAT,
     HEADER_BYTES,
@@ -32,7 +33,7 @@ from toowld.log.format import (
     pack_size,
 )
 from toowld.log.ring import Ring
-from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment, segment_name
+from toowld.log.sync import Sync
 from toowld.wire.messages import Size
 
 if TYPE_CHECKING:
@@ -59,72 +60,6 @@ def read_boot_id() -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-class Segment:
-    """One segment file, as the writer knows it. ``size``: bytes of whole records in it."""
-
-    __slots__ = ("index", "path", "seq", "size", "unsynced")
-
-    def __init__(self, path: str, seq: int, size: int) -> None:
-        self.path = path
-        self.seq = seq
-        self.size = size
-        self.index: list[tuple[int, int]] = [(seq, 0)]
-        self.unsynced = False
-
-
-class Sync:
-    """What is to be brought to the disk platter. `run` may be called from any thread: it shares nothing."""
-
-    def __init__(self) -> None:
-        self.segments: list[Segment] = []
-        self.new_names = False
-        self.error: OSError | None = None
-        self._fds: list[tuple[int, Callable[[int], None]]] = []
-
-    def take(self, segment: Segment, fd: int) -> None:
-        """Add a segment; ``fd`` if it is open for writing, else -1.
-
-        Raises:
-            OSError: it can't be opened, or was deleted under its writer.
-        """
-        if fd >= 0:
-            if os.fstat(fd).st_nlink == 0:
-                raise FileNotFoundError(errno.ENOENT, "the log was deleted", segment.path)
-            self._fds.append((os.dup(fd), os.fdatasync))
-        else:
-            with suppress(FileNotFoundError):  # dropped in the meantime
-                self._fds.append((open_segment(segment.path), os.fdatasync))
-        self.segments.append(segment)
-
-    def take_folder(self, folder: str) -> None:
-        """Add the names of new segments.
-
-        Raises:
-            OSError: the folder can't be opened.
-        """
-        # Not fdatasync: ext4 may leave out new names, which are no "data" of a folder.
-        self._fds.append((os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), os.fsync))
-        self.new_names = True
-
-    def run(self) -> None:
-        """Wait for the disk. Never raises; `error` says what went wrong."""
-        try:
-            for fd, bring in self._fds:
-                bring(fd)
-        except OSError as error:
-            self.error = error
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Let go."""
-        while self._fds:
-            try:
-                os.close(self._fds.pop()[0])
-            except OSError as error:  # NFS tells of a failed write here, too
-                self.error = self.error or error
 
 
 class LogWriter:
@@ -161,12 +96,12 @@ class LogWriter:
                 and that a power cut took from the disk must not have their seqs used again.
             boot, wall, mono, writev: for tests.
         """
-        self._folder = os.fspath(folder)
-        self._session_id = session_id
-        self._limit = max(limit, MIN_LIMIT)
+        limit = max(limit, MIN_LIMIT)
         # At least four segments, or dropping one would drop most of what is held.
-        self._segment_bytes = min(segment_bytes or max(limit // 16, 64 << 10), self._limit // 4)
+        self._segment_bytes = min(segment_bytes or max(limit // 16, 64 << 10), limit // 4)
         self._largest = min(MAX_PAYLOAD, self._segment_bytes // 2)
+        self._folder = LogFolder(os.fspath(folder), limit=limit, segment_bytes=self._segment_bytes)
+        self._session_id = session_id
         self._boot = read_boot_id() if boot is None else boot
         self._wall = wall
         self._mono = mono
@@ -177,18 +112,14 @@ class LogWriter:
         self.degraded = False
         self.error: str | None = None
         self.dirty = False
-        self.segments: list[Segment] = []
         self.ring = Ring(RING_BYTES, size)
 
         self._fd = -1
         self._current = Segment("", 0, 0)
-        self._disk_bytes = 0
         self._index_at = 0
-        self._new_names = False
         self._resize_due = False
         self._reading: Cursor | None = None
         self._sync: Sync | None = None  # under way
-        self._loaded = False
         try:
             self._load()
             self._open(self.end, size, wall() // 1000, mono() // 1000)
@@ -196,6 +127,11 @@ class LogWriter:
             self._degrade(error)
 
     # What callers ask
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The files, oldest first."""
+        return self._folder.segments
 
     @property
     def start(self) -> int:
@@ -208,7 +144,7 @@ class LogWriter:
     @property
     def bytes_used(self) -> int:
         """Bytes on disk, and in memory while degraded."""
-        return self._disk_bytes + self.ring.bytes_used
+        return self._folder.bytes_used + self.ring.bytes_used
 
     def cursor(self, seq: int, *, safe: bool = False) -> Cursor:
         """Read the output from ``seq`` on, in order. ``safe``: begin where text can begin, as after a gap."""
@@ -296,15 +232,15 @@ class LogWriter:
             for segment in self.segments:
                 if segment.unsynced:
                     sync.take(segment, self._fd if segment is self._current else -1)
-            if self._new_names:
-                sync.take_folder(self._folder)
+            if self._folder.new_names:
+                sync.take_folder(self._folder.path)
         except OSError as error:
             sync.close()
             self._degrade(error)
             return None
         for segment in sync.segments:
             segment.unsynced = False
-        self._new_names = False
+        self._folder.new_names = False
         self.dirty = False
         self._sync = sync
         return sync
@@ -323,7 +259,7 @@ class LogWriter:
         self._sync = None
         for segment in sync.segments:
             segment.unsynced = True
-        self._new_names = self._new_names or sync.new_names
+        self._folder.new_names = self._folder.new_names or sync.new_names
         self.dirty = True
 
     def retry(self) -> bool:
@@ -331,10 +267,10 @@ class LogWriter:
         if not self.degraded:
             return True
         try:
-            if not self._loaded:
+            if not self._folder.loaded:
                 self._load()
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-            self._forget_missing()
+            self._folder.make()
+            self._folder.forget_missing()
             self._write_ring()
         except OSError as error:
             self._degrade(error)
@@ -355,19 +291,8 @@ class LogWriter:
     # Inside
 
     def _load(self) -> None:
-        """Find the segments of earlier runs, and where they end."""
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - pathlib costs imports and time
-        segments = [Segment(path, seq, os.stat(path).st_size) for seq, path in list_segments(self._folder)]  # noqa: PTH116
-        if segments:
-            end = _cut_torn_tail(segments[-1])
-            first = self.ring.first
-            if first is not None and end > first.seq:
-                # The folder could not be read before, and holds more than we thought. Destroy nothing.
-                raise FileExistsError(errno.EEXIST, "holds output beyond this session's", self._folder)
-            self.end = max(self.end, end)
-        self.segments = segments
-        self._disk_bytes = sum(segment.size for segment in segments)
-        self._loaded = True
+        first = self.ring.first
+        self.end = max(self.end, self._folder.load(None if first is None else first.seq))
 
     def _add(self, record_type: int, payload: bytes) -> None:
         wall_us = self._wall() // 1000
@@ -403,7 +328,6 @@ class LogWriter:
             current.index.append((seq, current.size))
             self._index_at = current.size + _INDEX_STEP
         current.size += total
-        self._disk_bytes += total
 
     def _finish(self, record: bytes, written: int) -> None:
         """Less than a record went out (a nearly full disk, a file size limit): add the rest, or take it back."""
@@ -426,20 +350,7 @@ class LogWriter:
 
     def _open(self, seq: int, size: Size, wall_us: int, mono_us: int) -> None:
         """Open the segment that begins at ``seq``, and write its first mark."""
-        known = self.segments[-1] if self.segments and self.segments[-1].seq == seq else None
-        if known is None:
-            self._make_room()
-        path = f"{self._folder}/{segment_name(seq)}"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(path, flags, 0o600)
-        found = os.fstat(self._fd).st_size
-        if known is None:
-            if found:  # nothing of ours: at best what a failed attempt left
-                os.ftruncate(self._fd, 0)
-            self._current = Segment(path, seq, 0)
-        else:
-            self._current = known
-            self._take_as_found(known, found)
+        self._fd, self._current = self._folder.open(seq)
         self._index_at = self._current.size + _INDEX_STEP
         first = {
             "session": self._session_id,
@@ -451,38 +362,17 @@ class LogWriter:
         try:
             self._put(MARK, seq, wall_us, mono_us, pack_mark("segment", first))
         except OSError:
-            if known is None:
-                os.unlink(path)  # noqa: PTH108
+            self._folder.discard(self._current)
             raise
-        if known is None:
-            self.segments.append(self._current)
-            self._new_names = True
+        self._folder.add(self._current)
         self._resize_due = False
-
-    def _take_as_found(self, segment: Segment, found: int) -> None:
-        """Make sure that a segment that is opened again ends with a whole record."""
-        if found > segment.size:
-            os.ftruncate(self._fd, segment.size)
-        elif found < segment.size:  # someone else cut it; readers see the damage
-            self._disk_bytes -= segment.size - found
-            segment.size = found
-            segment.index = [(segment.seq, 0)]
-
-    def _make_room(self) -> None:
-        """Drop the oldest segments until a whole new one fits below the limit."""
-        while self.segments and self._disk_bytes + self._segment_bytes > self._limit:
-            oldest = self.segments[0]
-            with suppress(FileNotFoundError):  # someone else was faster
-                os.unlink(oldest.path)  # noqa: PTH108
-            del self.segments[0]
-            self._disk_bytes -= oldest.size
 
     def _degrade(self, error: OSError) -> None:
         self._close_fd()
         if not self.ring:
             self.ring.size = self.size
         self.degraded = True
-        self.error = f"{error.strerror or error}: {error.filename or self._current.path or self._folder}"
+        self.error = f"{error.strerror or error}: {error.filename or self._current.path or self._folder.path}"
 
     def _write_ring(self) -> None:
         """Open a new segment and move what memory holds to it. What has been moved stays moved.
@@ -503,11 +393,6 @@ class LogWriter:
             self._put(record.type, record.seq, record.wall_us, record.mono_us, record.payload)
             ring.pop()
 
-    def _forget_missing(self) -> None:
-        """Someone deleted segments under us: what is gone is not held."""
-        self.segments = [segment for segment in self.segments if os.path.exists(segment.path)]  # noqa: PTH110
-        self._disk_bytes = sum(segment.size for segment in self.segments)
-
     def _close_fd(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -515,25 +400,3 @@ class LogWriter:
                 os.close(fd)
             except OSError as error:  # NFS tells of a failed write here; `sync` would have told before
                 self.error = str(error)
-
-
-def _cut_torn_tail(segment: Segment) -> int:
-    """Cut what is no whole record off the end. Returns the end of the segment's output."""
-    scanner = SegmentScan(segment.seq)
-    good = 0
-    fd = open_segment(segment.path)
-    try:
-        while True:
-            data = os.pread(fd, PIECE, scanner.offset)
-            final = len(data) < PIECE
-            for record in scanner.feed(data, final=final):
-                if record is not None:
-                    good = scanner.offset
-            if final:
-                break
-    finally:
-        os.close(fd)
-    if good != segment.size:
-        os.truncate(segment.path, good)
-        segment.size = good
-    return scanner.seq

@@ -1,0 +1,150 @@
+"""The files of one log, as their one writer sees them: found, repaired, opened, dropped when there are too many.
+
+Knows how long each segment is and where it begins, not what is written to it: records, times and what to do about a
+disk that takes nothing are `LogWriter`'s. All of it may raise OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+
+from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment, segment_name
+
+
+class Segment:
+    """One segment file, as the writer knows it. ``size``: bytes of whole records in it."""
+
+    __slots__ = ("index", "path", "seq", "size", "unsynced")
+
+    def __init__(self, path: str, seq: int, size: int) -> None:
+        self.path = path
+        self.seq = seq
+        self.size = size
+        self.index: list[tuple[int, int]] = [(seq, 0)]
+        self.unsynced = False
+
+
+class LogFolder:
+    """The segments in one folder.
+
+    Attributes:
+        segments: oldest first.
+        new_names: there are segments whose names may not be on the disk yet.
+        loaded: what earlier runs left is known.
+    """
+
+    def __init__(self, path: str, *, limit: int, segment_bytes: int) -> None:
+        """``limit``: of all segments together; ``segment_bytes``: of one."""
+        self.path = path
+        self.segments: list[Segment] = []
+        self.new_names = False
+        self.loaded = False
+        self._limit = limit
+        self._segment_bytes = segment_bytes
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes of all segments. Added up when asked for, so that nothing need be counted with each record."""
+        return sum(segment.size for segment in self.segments)
+
+    def make(self) -> None:
+        """Make sure that the folder is there."""
+        os.makedirs(self.path, mode=0o700, exist_ok=True)  # noqa: PTH103 - pathlib costs imports and time
+
+    def load(self, held_from: int | None) -> int:
+        """Find the segments of earlier runs. Returns where their output ends, 0 if there are none.
+
+        Args:
+            held_from: the first seq that is in memory already, waiting for this folder.
+
+        Raises:
+            FileExistsError: the output goes on beyond ``held_from``.
+        """
+        self.make()
+        segments = [Segment(path, seq, os.stat(path).st_size) for seq, path in list_segments(self.path)]  # noqa: PTH116
+        end = 0
+        if segments:
+            end = _cut_torn_tail(segments[-1])
+            if held_from is not None and end > held_from:
+                # The folder could not be read before, and holds more than we thought. Destroy nothing.
+                raise FileExistsError(errno.EEXIST, "holds output beyond this session's", self.path)
+        self.segments = segments
+        self.loaded = True
+        return end
+
+    def open(self, seq: int) -> tuple[int, Segment]:
+        """Open the segment that begins at ``seq`` for appending, behind its last whole record.
+
+        Where it is a new one, room is made for it first. Write its first record, then call `add`, or `discard` if it
+        could not be written. The caller closes the fd.
+        """
+        known = self.segments[-1] if self.segments and self.segments[-1].seq == seq else None
+        if known is None:
+            self._make_room()
+        segment = known or Segment(f"{self.path}/{segment_name(seq)}", seq, 0)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(segment.path, flags, 0o600)
+        try:
+            found = os.fstat(fd).st_size
+            # More than we know of is what a failed attempt left, or a torn record.
+            if found > segment.size:
+                os.ftruncate(fd, segment.size)
+        except OSError:
+            os.close(fd)
+            raise
+        if found < segment.size:  # someone else cut it; readers see the damage
+            segment.size = found
+            segment.index = [(segment.seq, 0)]
+        return fd, segment
+
+    def add(self, segment: Segment) -> None:
+        """Count a segment that `open` gave, if it is a new one."""
+        if not self._has(segment):
+            self.segments.append(segment)
+            self.new_names = True
+
+    def discard(self, segment: Segment) -> None:
+        """Delete a segment that `open` gave, if it is a new one: nothing is in it."""
+        if not self._has(segment):
+            os.unlink(segment.path)  # noqa: PTH108
+
+    def _has(self, segment: Segment) -> bool:
+        return bool(self.segments) and self.segments[-1] is segment
+
+    def forget_missing(self) -> None:
+        """Someone deleted segments under us: what is gone is not held."""
+        self.segments = [segment for segment in self.segments if os.path.exists(segment.path)]  # noqa: PTH110
+
+    def _make_room(self) -> None:
+        """Drop the oldest segments until a whole new one fits below the limit."""
+        used = self.bytes_used
+        while self.segments and used + self._segment_bytes > self._limit:
+            oldest = self.segments[0]
+            with suppress(FileNotFoundError):  # someone else was faster
+                os.unlink(oldest.path)  # noqa: PTH108
+            del self.segments[0]
+            used -= oldest.size
+
+
+def _cut_torn_tail(segment: Segment) -> int:
+    """Cut what is no whole record off the end. Returns the end of the segment's output."""
+    scanner = SegmentScan(segment.seq)
+    good = 0
+    fd = open_segment(segment.path)
+    try:
+        while True:
+            data = os.pread(fd, PIECE, scanner.offset)
+            final = len(data) < PIECE
+            for record in scanner.feed(data, final=final):
+                if record is not None:
+                    good = scanner.offset
+            if final:
+                break
+    finally:
+        os.close(fd)
+    if good != segment.size:
+        os.truncate(segment.path, good)
+        segment.size = good
+    return scanner.seq
