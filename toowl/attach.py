@@ -1,8 +1,8 @@
 r"""A session on this terminal: ``attach`` takes over a connection and returns the exit status.
 
 Owns the one loop between the user's terminal and the session's socket. What the bytes mean is decided elsewhere:
-`Attachment` (the session's side), `Chords` (what is typed), `Modes` (what the terminal was made to do). Where the
-bytes come from, and what to do when they stop coming, is `Connection`'s.
+`Attachment` (the session's side), `Chords` (what is typed). What of it is shown, and what we say in between, is
+`Screen`'s; where the bytes come from, and what to do when they stop coming, is `Connection`'s.
 
 Bounds: while the terminal doesn't take output the socket is not read, so a slow terminal slows only itself down.
 The terminal is read all the same, and so the detach chord always works, also with a session that hangs, or that
@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from toowl import banner
-from toowl.attachment import Attachment, Lost, Notice, Outcome, Phase
+from toowl.attachment import Attachment, Outcome, Phase
 from toowl.connection import Connection, Dialler
 from toowl.keys import Chords, DetachRequested, Send
-from toowl.modes import Modes
+from toowl.screen import Screen
 from toowl.terminal import ENDING, RawTerminal, require_terminal, terminal_size
 from toowld import errors, wire
 from toowld.client import Client
@@ -31,13 +31,9 @@ from toowld.client import Client
 _ATTACH_TIMEOUT = 15.0
 #: After the chord: how long the session may take to say goodbye.
 _DETACH_TIMEOUT = 2.0
-#: At the end: how long a terminal that takes nothing (Ctrl-S, a dead link) may keep us from leaving.
-_FAREWELL_TIMEOUT = 1.0
 #: Output waiting for the terminal, beyond which the socket is left alone. Next to nothing: what is read cannot be
 #: taken back when Ctrl-C is pressed, and the session holds the rest as well as we.
 _SCREEN_HIGH = 4 << 10
-#: Written before the terminal is looked at again for input.
-_WRITE_TURN = 64 << 10
 #: What was typed is read in pieces of this size.
 _READ_BYTES = 64 << 10
 
@@ -50,10 +46,6 @@ _PASTE_PATIENCE = 3.0
 _QUIET = 0.3
 #: A program that asked the terminal something still waits for the answer after an outage of this length.
 _BRIEF = 1.0
-
-_BELL = b"\x07"
-_OFFER = b"press Enter for a new shell, any other key to leave "
-_HELP = rb"[Ctrl-\ d: detach   Ctrl-\ Ctrl-\: send Ctrl-\   Ctrl-\ ?: this list]"
 
 
 def attach(client: Client, params: Mapping[str, Any], dialler: Dialler | None = None) -> int:
@@ -137,19 +129,11 @@ class _Loop:
         self._request = request
         self._size = wire.Size(rows=request["rows"], cols=request["cols"])
         self._chords = Chords()
-        self._modes = Modes()
-        self._own = bytearray()  # ours, not the session's; goes before `attachment.screen`
-        self._written = 0  # of the first piece of attachment.screen
-        self._recent = b""  # the last bytes of the session's output that were written
-        self._line_start = True
-        self._help_wanted = False
-        self._banner = ""  # the line that is shown now
-        self._redraw = False  # the banner has stood where a program has its own screen
+        self._screen = Screen(terminal, attachment, cols=self._size.cols)
         self._respawn = False
         self._whole = False  # the session does not know what we have seen: begin anew
         self._typed_at = 0.0
         self._deadline: float | None = None
-        self._drop_input = False  # the terminal may have sent bytes that nobody typed
 
     def run(self) -> Outcome:
         """Until the attachment is over; gives the terminal back in good order, whatever happens."""
@@ -166,17 +150,17 @@ class _Loop:
             return outcome
         finally:
             self._connection.close()
-            self._farewell(message)
+            self._screen.farewell(message)
 
     def _finished(self) -> Outcome | None:
         attachment = self._attachment
         self._tend()
         if self._connection.up:
             self._connection.send(attachment.outbox)
-        self._show()
+        self._screen.show(self._banner())
         if self._deadline is not None and time.monotonic() >= self._deadline:
             attachment.leave()
-        return attachment.outcome if not (attachment.screen or self._own) else None
+        return None if self._screen.busy else attachment.outcome
 
     def _turn(self) -> None:
         """Wait for something to happen, and take it in."""
@@ -184,7 +168,7 @@ class _Loop:
         poll = select.poll()
         poll.register(terminal.signal_fd, select.POLLIN)
         mask = select.POLLIN if attachment.takes_input or self._away_for() > _PASTE_PATIENCE else 0
-        if self._own or attachment.screen or (self._help_wanted and not self._modes.mid_sequence):
+        if self._screen.wants_turn:
             mask |= select.POLLOUT
         poll.register(terminal.fd, mask)
         connected = connection.register(
@@ -206,7 +190,7 @@ class _Loop:
         times = [self._deadline, self._connection.deadline]
         if self._attachment.refused:
             times.append(self._typed_at + (_QUIET if self._connection.up else _PASTE_PATIENCE))
-        if (since := self._connection.down_since) is not None and not self._banner:
+        if (since := self._connection.down_since) is not None and not self._screen.banner:
             times.append(since + _BANNER_AFTER)
         first = min((at for at in times if at is not None), default=None)
         return None if first is None else max(first - time.monotonic(), 0) * 1000 + 1  # poll rounds down
@@ -231,6 +215,13 @@ class _Loop:
     def _away_for(self) -> float:
         since = self._connection.down_since
         return 0.0 if since is None else time.monotonic() - since
+
+    def _banner(self) -> str:
+        """What to tell while the session can't be reached; empty while it can."""
+        attachment = self._attachment
+        if attachment.phase is not Phase.AWAY or self._away_for() < _BANNER_AFTER:
+            return ""
+        return banner.text(self._connection.reason, attachment.pending, attachment.refused, self._size.cols)
 
     def _tend(self) -> None:
         """Look after the connection: what is due is done."""
@@ -257,7 +248,7 @@ class _Loop:
                 f"session {name} was removed while the connection to it was down: see `toowl ls`"
             ) from None
         if attached is not None:
-            self._whole = self._respawn = self._redraw = False
+            self._whole = self._respawn = self._screen.redraw = False
             attachment.resume(attached, brief=away < _BRIEF)
             self._decode()
 
@@ -269,14 +260,12 @@ class _Loop:
             "from_seq": None if self._whole else self._attachment.seq,
             "replay": True,  # only where the session can't go on at from_seq
             "respawn": self._respawn,
-            "redraw": self._redraw,
+            "redraw": self._screen.redraw,
         }
 
     def _renew(self, message: str) -> bool:
         """Offer a new child in a session that ended with its daemon; whether that is wanted."""
-        self._own.clear()
-        offer = self._undo() + message.encode(errors="replace") + b"\r\n" + _OFFER
-        self._terminal.write_all(offer, timeout=_FAREWELL_TIMEOUT)
+        self._screen.offer(message)
         self._terminal.forget_input()  # typed for what is gone
         poll = select.poll()
         poll.register(self._terminal.signal_fd, select.POLLIN)
@@ -287,8 +276,7 @@ class _Loop:
             ):
                 key = b""
                 break
-        self._terminal.write_all(b"\r\x1b[K", timeout=_FAREWELL_TIMEOUT)
-        self._line_start = True
+        self._screen.end_offer()
         if key not in (b"\r", b"\n"):
             return False
         self._respawn = True
@@ -305,30 +293,29 @@ class _Loop:
         self._typed_at = time.monotonic()
         if not data:
             self._attachment.leave(128 + signal.SIGHUP)
-            self._drop_screen()
+            self._screen.drop()
             return
         for action in self._chords.feed(data):
             if isinstance(action, Send):
-                if not self._attachment.type(action.data) and not self._modes.mid_sequence:
-                    self._own += _BELL
+                if not self._attachment.type(action.data):
+                    self._screen.bell()
             elif isinstance(action, DetachRequested):
                 self._detach()
                 return
             else:
-                self._help_wanted = self._attachment.phase is Phase.OPEN
+                self._screen.help_wanted = self._attachment.phase is Phase.OPEN
 
     def _detach(self) -> None:
         if self._attachment.phase is Phase.AWAY:
             self._attachment.detach()
-            self._drop_screen()
+            self._screen.drop()
         elif self._attachment.phase is Phase.OPEN:
             self._attachment.detach()
-            self._help_wanted = False
-            self._written = 0
+            self._screen.forget_place()
             self._deadline = time.monotonic() + _DETACH_TIMEOUT
         else:  # asked for once more, or all that's left is a terminal that takes no output
             self._attachment.leave()
-            self._drop_screen()
+            self._screen.drop()
 
     def _signals(self) -> None:
         for number in self._terminal.signals():
@@ -337,11 +324,11 @@ class _Loop:
                     self._attachment.detach()
                     self._connection.send(self._attachment.outbox)
                 self._attachment.leave(128 + number)
-                self._drop_screen()
+                self._screen.drop()
             elif number == signal.SIGWINCH:
                 self._resize()
             elif number == signal.SIGTSTP:
-                self._terminal.write_all(self._undo(), timeout=_FAREWELL_TIMEOUT)
+                self._screen.give_back()
                 self._terminal.suspend()
                 self._continued()
             elif number == signal.SIGCONT:
@@ -349,7 +336,7 @@ class _Loop:
                 self._continued()
 
     def _continued(self) -> None:
-        self._banner = ""  # the shell has written over it
+        self._screen.forget_banner()  # the shell has written over it
         self._connection.retry_now()
         self._resize()
 
@@ -358,131 +345,4 @@ class _Loop:
         if size != self._size:
             self._size = size
             self._attachment.resize(size)
-            self._banner = ""  # it is where the last line was: drawn anew
-
-    def _drop_screen(self) -> None:
-        self._own.clear()
-        self._attachment.screen.clear()
-        self._attachment.screen_bytes = 0
-
-    def _show(self) -> None:
-        """Write what the terminal takes, for one turn."""
-        attachment, screen = self._attachment, self._attachment.screen
-        self._update_banner()
-        turn = 0
-        while turn < _WRITE_TURN:
-            if self._own:
-                if not (count := self._write(self._own)):
-                    return
-                del self._own[:count]
-                continue
-            if self._help_wanted and not self._modes.mid_sequence:
-                self._help_wanted = False
-                self._insert(self._help())
-            if not screen:
-                return
-            piece = screen[0]
-            if not isinstance(piece, bytes):
-                screen[0] = piece = (
-                    self._gap_notice(piece) if isinstance(piece, Lost) else self._notice(piece)
-                )
-                attachment.screen_bytes += len(piece)
-            if not (count := self._write(memoryview(piece)[self._written :])):
-                return
-            written = piece[self._written : self._written + count]
-            self._modes.feed(written)
-            self._recent = (self._recent + written[-4:])[-4:]
-            self._written += count
-            turn += count
-            attachment.screen_bytes -= count
-            self._line_start = written.endswith(b"\n")
-            if self._written == len(piece):
-                screen.popleft()
-                self._written = 0
-
-    def _write(self, data: bytearray | memoryview) -> int:
-        try:
-            return self._terminal.write(data)
-        except OSError:  # the terminal is gone, which reading it tells as well
-            self._attachment.leave(128 + signal.SIGHUP)
-            self._drop_screen()
-            return 0
-
-    def _update_banner(self) -> None:
-        """Show that the session can't be reached, as long as that is so."""
-        attachment, modes = self._attachment, self._modes
-        line = ""
-        if attachment.phase is Phase.AWAY and self._away_for() >= _BANNER_AFTER:
-            line = banner.text(
-                self._connection.reason, attachment.pending, attachment.refused, self._size.cols
-            )
-        # All output that there is comes first. Inside a long string (a picture) there is no place for us.
-        if line == self._banner or self._own or (line and attachment.screen) or modes.cut is None:
-            return
-        if line:
-            self._own += modes.cut and b"\x18"
-            self._own += banner.draw(
-                line, make_room=not (self._banner or modes.alternate_screen or modes.margins)
-            )
-            self._redraw = modes.alternate_screen
-        else:
-            self._own += banner.erase() + (modes.cut or _half_character(self._recent))
-        self._banner = line
-
-    def _gap_notice(self, lost: Lost) -> bytes:
-        start = b"" if self._line_start else b"\r\n"
-        count = wire.gap_bytes(0, lost.size)
-        what = b"some output was lost, nobody knows how much"
-        if count is not None:
-            what = b"%d bytes of output are no longer held" % count
-        return self._modes.abort() + start + b"[" + what + b"]\r\n"
-
-    def _notice(self, notice: Notice) -> bytes:
-        return self._modes.abort() + self._line(f"[{notice.text}]".encode(errors="replace"))
-
-    def _help(self) -> bytes:
-        return self._line(_HELP)
-
-    def _line(self, text: bytes) -> bytes:
-        if self._modes.alternate_screen:  # a program that redraws: one line of it, cursor and colours kept
-            return b"\x1b7\x1b[9999H\x1b[m" + text[: self._size.cols] + b"\x1b[K\x1b8"
-        return (b"" if self._line_start else b"\r\n") + text[: self._size.cols] + b"\r\n"
-
-    def _insert(self, data: bytes) -> None:
-        """Put something of our own between two pieces of output; it must not count as the session's."""
-        rest = self._attachment.screen
-        if self._written:
-            head = rest.popleft()
-            assert isinstance(head, bytes)
-            rest.appendleft(head[self._written :])
-            self._written = 0
-        rest.appendleft(data)
-        self._attachment.screen_bytes += len(data)
-
-    # -- the end ------------------------------------------------------------------------------------------
-
-    def _undo(self) -> bytes:
-        fresh_line = self._line_start and not self._modes.alternate_screen
-        self._drop_input = self._drop_input or self._modes.reporting
-        undo = self._modes.reset()
-        return undo if fresh_line else undo + b"\r\n"
-
-    def _farewell(self, message: str) -> None:
-        farewell = banner.erase() if self._banner else b""
-        farewell += self._undo()
-        if message:
-            farewell += message.encode(errors="replace") + b"\r\n"
-        self._terminal.write_all(farewell, timeout=_FAREWELL_TIMEOUT)
-        self._terminal.restore(drop_input=self._drop_input)
-
-
-def _half_character(data: bytes) -> bytes:
-    """The bytes at the end of ``data`` that begin a UTF-8 character whose rest is to come."""
-    for length in (1, 2, 3):
-        lead = data[-length] if len(data) >= length else 0
-        if lead >= 0xC0:
-            whole = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-            return data[-length:] if length < whole else b""
-        if lead < 0x80:
-            return b""
-    return b""
+            self._screen.resize(size.cols)
