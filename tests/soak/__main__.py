@@ -150,6 +150,12 @@ class Soak:
             (place.folder / "quiet").touch()
         for user in self.terminals:
             user.leave.set()
+        ours = {place.id for place in world.places}
+        verdict.eventually(  # who was killed last is started again by its client
+            world,
+            lambda: ours <= world.box.custodians().keys() and not self.not_running(ours),
+            f"all to run: {self.not_running(ours)} of {sorted(ours)}",
+        )
         verdict.check_input(world, self.viewers)
         verdict.check_output(world, self.viewers)
         self.progress()
@@ -169,6 +175,11 @@ class Soak:
             world.count("gaps announced to clients", tracker.gaps)
             world.count("bytes in gaps to clients", tracker.gap_bytes)
             world.count("gaps of unknown size to clients", tracker.leaps)
+
+    def not_running(self, ids: set[str]) -> list[str]:
+        """Sessions of ours that don't, and what they do instead."""
+        listed = {info["id"]: info for info in self.world.ask("list")["sessions"]}
+        return [f"{one} {listed[one]['display']}" for one in ids if listed[one]["state"] != "running"]
 
     def progress(self) -> None:
         """One line, and a look at the memory."""
