@@ -45,6 +45,8 @@ class StoreError(ToowlError):
 class NotARecordFile(ToowlError):
     """What has the name of a record is none of ours."""
 
+    code = "not-a-record"
+
 
 class Store:
     """The folder of all sessions."""
