@@ -14,6 +14,9 @@ from toowld.host.pty import session_members
 #: Start times come in ticks of 10 ms; two processes with the same pid are never this close (seconds).
 _TOLERANCE = 0.5
 
+#: A killed process is gone within this time, unless it waits in the kernel (seconds).
+END_TIMEOUT = 5.0
+
 
 def started_at(pid: int) -> float | None:
     """When a process was started, in seconds since boot; None if it is gone.
@@ -74,6 +77,12 @@ async def wait_until_gone(pid: int | None, started: float | None, timeout: float
         loop.remove_reader(fd)
         os.close(fd)
     return True
+
+
+def kill_all(pids: list[int]) -> None:
+    """Kill processes that were found just now."""
+    for pid in pids:
+        kill(pid, started_at(pid))
 
 
 def of_session(leader: int | None, started: float | None, session_id: str) -> list[int]:

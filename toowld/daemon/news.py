@@ -1,0 +1,185 @@
+"""What is heard of sessions: how they are, that they ended, and that whoever kept them is gone.
+
+It owns what a piece of news does to the record and to the `Entry`. It starts and ends nothing itself; a custodian
+whose child has ended is told that it may go, that is all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from toowld.daemon import process, restoring
+from toowld.daemon.keepers import CustodianKeeper
+from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.store import Store
+from toowld.errors import ToowlError
+from toowld.log import LogEnding, LogReader
+from toowld.session import Record, State
+from toowld.wire import seq_after_loss
+
+_log = logging.getLogger(__name__)
+
+
+class News:
+    """Hears of sessions, and notes it."""
+
+    def __init__(self, registry: Registry, store: Store) -> None:
+        self._registry = registry
+        self._store = store
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_news(self, entry: Entry, keeper: Keeper | None, info: Mapping[str, Any]) -> None:
+        """A session's keeper tells how it is now."""
+        if keeper is not entry.keeper:
+            return  # of a child that has ended; its successor runs already
+        before = entry.live
+        entry.live = info
+        if entry.record.state is State.STARTING:
+            return  # `Starting` is not done yet, and looks at `live` when it is
+        if info["state"] == "ended":
+            reason, code, signum = (info.get(key) for key in ("end_reason", "exit_code", "exit_signal"))
+            next_seq = max(entry.record.next_seq, info["seq"])
+            requested = bool(info.get("end_requested"))
+            self._note_end(
+                entry, reason or "lost", code, signum, next_seq, told_to_end=True, requested=requested
+            )
+            return
+        for event, count in (("connected", info["clients"] > before.get("clients", 0)),
+                             ("disconnected", info["clients"] < before.get("clients", 0))):  # fmt: skip
+            if count:
+                _log.info("session %s: client %s, %d attached", entry.record.id, event, info["clients"])
+        changes = {
+            key: info[key]
+            for key in ("rows", "cols", "cwd")
+            if info.get(key) is not None and info[key] != getattr(entry.record, key)
+        }
+        if "cwd" in changes:
+            changes["cwd_at"] = time.time()
+        if info["last_active_at"] > entry.record.last_active_at:
+            changes["last_active_at"] = float(info["last_active_at"])
+        if changes:
+            self._registry.observe(entry, **changes)
+
+    def on_lost(self, entry: Entry, keeper: Keeper) -> None:
+        """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
+        if keeper is not entry.keeper:
+            return  # it was dismissed, or another one has the session
+        record = entry.record
+        if record.state is State.STARTING:
+            return  # `Starting` deals with it
+        entry.keeper = None
+        if is_custodian_alive(record):
+            self._background(self._see_end(entry))
+        else:
+            self.note_gone(entry)
+
+    async def _see_end(self, entry: Entry) -> None:
+        """A process that dies closes its files first: look again before anybody is alarmed."""
+        record = entry.record
+        gone = await process.wait_until_gone(
+            record.custodian_pid, record.custodian_started, process.END_TIMEOUT
+        )
+        if entry.keeper is not None or not entry.running or entry.lock.locked():
+            return  # adopted again, or something else has happened to it
+        if gone:
+            self.note_gone(entry)
+        else:  # the next tick adopts it again
+            _log.warning("session %s: its custodian lives, but the link broke; trying again", record.id)
+
+    def note_gone(self, entry: Entry) -> None:
+        """The keeper's process is gone for sure: the log knows how the child ended, if it did before."""
+        entry.keeper = None
+        live, ending = entry.live, self.log_ending(entry)
+        if ending.folder is not None and ending.folder_at > entry.record.cwd_at:
+            self._registry.observe(entry, cwd=ending.folder, cwd_at=ending.folder_at)
+        record, end, last = entry.record, ending.end, ending.exit
+        next_seq = max(record.next_seq, live.get("seq", 0), end)
+        entry.live = {**live, "seq": end}
+        if last is not None and last.get("pid", record.pid) == record.pid:
+            reason = str(last.get("reason", "lost"))
+            code, signum = last.get("code"), last.get("signal")
+            requested = bool(last.get("requested"))
+            if signum is not None and not requested and record.boot != process.boot_id():
+                # Nobody asked for it, and then the machine went down: the shutdown sends such signals to everybody.
+                reason, code, signum = "lost", None, None
+            self._note_end(entry, reason, code, signum, next_seq, told_to_end=True, requested=requested)
+            return
+        # The log holds all that clients have seen if it could be written, and the power did not go since.
+        whole = record.boot == process.boot_id() and live.get("degraded") is False and 0 < end == next_seq
+        next_seq = next_seq if whole else seq_after_loss(next_seq)
+        self._note_end(entry, "lost", None, None, next_seq, told_to_end=False)
+
+    def log_ending(self, entry: Entry) -> LogEnding:
+        """How its log ends; of one that can't be read, nothing is known."""
+        try:
+            return LogReader(self._store.folder(entry.record.id)).ending()
+        except OSError as error:
+            _log.warning("session %s: its log can't be read: %s", entry.record.id, error)
+            return LogEnding()
+
+    def _note_end(
+        self,
+        entry: Entry,
+        reason: str,
+        code: int | None,
+        signum: int | None,
+        next_seq: int,
+        *,
+        told_to_end: bool,
+        requested: bool = False,
+    ) -> None:
+        record = entry.record
+        if record.state is not State.ENDED:
+            error = None
+            if reason == "lost":
+                error = restoring.why_lost(record, process.boot_id(), told_to_end=told_to_end)
+            _log.info(
+                "session %s ended: %s, code %s, signal %s%s",
+                record.id, reason, code, signum, f": {error}" if error else "",
+            )  # fmt: skip
+            # If it can't be stored, the log knows too, and the next start finds out again.
+            self._registry.observe(
+                entry,
+                durable=True,
+                state=State.ENDED,
+                end_reason=reason,
+                exit_code=code,
+                exit_signal=signum,
+                end_requested=requested,
+                error=error,
+                ended_at=time.time(),
+                next_seq=next_seq,
+            )
+        keeper, entry.keeper = entry.keeper, None
+        entry.former = keeper or entry.former
+        entry.gone.set()
+        if isinstance(keeper, CustodianKeeper):
+            # Its news is stored: it may go when its clients have all.
+            self._background(self._try(entry, keeper, "shutdown", {}))
+
+    async def _try(self, entry: Entry, keeper: Keeper, method: str, params: Mapping[str, Any]) -> None:
+        try:
+            await keeper.request(method, params)
+        except ToowlError as error:
+            _log.debug("session %s: %s", entry.record.id, error)
+
+    def tell_name(self, entry: Entry) -> None:
+        """Let the keeper know the name, so that it is not lost with the record. The record decides."""
+        if entry.keeper is not None:
+            self._background(self._try(entry, entry.keeper, "set_name", {"name": entry.record.name}))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._tasks.discard)
+
+
+def is_custodian_alive(record: Record) -> bool:
+    """Whether the process that kept this session still runs."""
+    return record.boot == process.boot_id() and process.is_alive(
+        record.custodian_pid, record.custodian_started
+    )

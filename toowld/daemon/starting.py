@@ -1,0 +1,160 @@
+"""How a child is started, in a custodian or here: its environment, its process, the first that is heard of it.
+
+That a session may be started, and what becomes of one that could not be, is decided in `lifecycle`, which holds the
+entry's lock meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from toowld.daemon import limits, process, restoring
+from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
+from toowld.daemon.news import News
+from toowld.daemon.registry import Entry, Registry
+from toowld.daemon.restoring import By
+from toowld.daemon.store import Store
+from toowld.daemon.systemd import Scopes
+from toowld.daemon.zygote import Zygote
+from toowld.errors import CustodianError, SpawnFailed
+from toowld.host import control
+from toowld.host.spec import Spec, open_host, start_child
+from toowld.paths import Paths
+from toowld.session import Record, State
+
+#: A custodian that has not started its child by then is not going to (seconds).
+START_TIMEOUT = 5.0
+
+#: Never passed on to a child: meant for the daemon, for the terminal that the caller sits at, or wrong inside.
+_NOT_INHERITED = ("NOTIFY_SOCKET", "TOOWL_SESSION", "TOOWL_NAME", "LINES", "COLUMNS")
+_PREFIXES_NOT_INHERITED = ("LISTEN_", "WATCHDOG_", "TOOWLD_")
+
+
+class Starting:
+    """Starts children."""
+
+    def __init__(
+        self, paths: Paths, registry: Registry, store: Store, news: News, zygote: Zygote, scopes: Scopes
+    ) -> None:
+        self._paths = paths
+        self._registry = registry
+        self._store = store
+        self._news = news
+        self._zygote = zygote
+        self._scopes = scopes
+
+    async def start(self, entry: Entry, spec: Spec) -> None:
+        """Start a child, where the session's record says.
+
+        Raises:
+            ToowlError: it can't be; nothing runs.
+        """
+        start = self._start_custodian if entry.record.persistent else self._start_here
+        entry.gone.clear()
+        entry.live = {}
+        try:
+            info = await start(entry, spec)
+        except BaseException:
+            entry.keeper = None
+            entry.gone.set()
+            raise
+        pid = int(info["pid"])
+        self._registry.observe(
+            entry,
+            durable=True,
+            state=State.RUNNING,
+            pid=pid,
+            pid_started=process.started_at(pid),
+            boot=process.boot_id(),
+            last_active_at=time.time(),
+        )
+        # A very short life may have ended before its beginning was stored.
+        keeper = entry.keeper
+        self._news.on_news(entry, keeper, entry.live if entry.live.get("state") == "ended" else info)
+        if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
+            self._news.on_lost(entry, keeper)  # it died meanwhile
+
+    def spec(self, record: Record, before: Record, by: By, notices: Sequence[str] = ()) -> Spec:
+        """How the child is started. ``before``: the record as it was when nothing ran yet."""
+        env = dict(record.env)
+        account = pwd.getpwuid(os.getuid())
+        env.setdefault("HOME", account.pw_dir)
+        env.setdefault("USER", account.pw_name)
+        env.setdefault("LOGNAME", account.pw_name)
+        env.setdefault("SHELL", account.pw_shell or "/bin/sh")
+        env.setdefault("PATH", os.defpath)
+        if env.get("TERM", "dumb") in ("dumb", "unknown", ""):
+            env["TERM"] = "xterm-256color"
+        env["TOOWL_SESSION"] = record.id
+        env["TOOWL_RUNTIME_DIR"] = str(self._paths.runtime)
+        env["TOOWL_STATE_DIR"] = str(self._paths.state)
+        if record.name:
+            env["TOOWL_NAME"] = record.name
+        argv, argv0 = restoring.program(before, by, account.pw_shell or "/bin/sh")
+        folder = str(self._store.folder(record.id))
+        if before is record:
+            return Spec(record, folder, argv, argv0, env)
+        return Spec(record, folder, argv, argv0, env, "respawn", restoring.banner(before, notices))
+
+    async def _start_custodian(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
+        record = entry.record
+        pid, sock = await self._zygote.fork(record.id)
+        keeper = CustodianKeeper(
+            sock,
+            record.label,
+            on_news=lambda info: self._news.on_news(entry, keeper, info),
+            on_lost=lambda: self._news.on_lost(entry, keeper),
+        )
+        try:
+            hello = await asyncio.wait_for(keeper.link.hello, START_TIMEOUT)
+            # Before the child exists, so that nothing of the session is ever in the daemon's own cgroup.
+            entry.scope = await self._scopes.create(
+                record.id, pid, description=f"toowl session {record.label}"
+            )
+            params = spec.to_params() | {"socket": str(self._paths.custodian_socket(record.id))}
+            self._registry.observe(
+                entry,
+                custodian_pid=pid,
+                custodian_started=process.started_at(pid),
+                boot=process.boot_id(),
+            )
+            entry.keeper = keeper
+            info = await keeper.link.request("start", params, timeout=START_TIMEOUT)
+        except BaseException as error:
+            keeper.close()
+            started = process.started_at(pid)
+            for child in process.children(pid, started):  # it may have got so far, and not have said so
+                process.kill_all(process.of_session(child, process.started_at(child), record.id))
+            process.kill(pid, started)
+            if isinstance(error, SpawnFailed) or not isinstance(error, CustodianError | TimeoutError):
+                raise
+            raise SpawnFailed(f"session {record.label} failed to start: {error}") from error
+        entry.custodian_build = str(hello.about.get("build"))
+        return info
+
+    async def _start_here(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
+        host = open_host(
+            asyncio.get_running_loop(),
+            spec,
+            on_changed=lambda: self._news.on_news(entry, keeper, control.info(host)),
+            on_finished=lambda: None,
+        )
+        entry.keeper = keeper = LocalKeeper(host)
+        with limits.as_at_start():
+            start_child(host, spec)
+        self._registry.observe(entry, custodian_pid=None, custodian_started=None)
+        return await keeper.request("info")
+
+
+def inheritable(env: dict[str, str]) -> dict[str, str]:
+    """What a child gets of the environment of whoever asked for it."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name not in _NOT_INHERITED and not name.startswith(_PREFIXES_NOT_INHERITED)
+    }
