@@ -333,6 +333,9 @@ def test_an_offer_declined(sandbox: Sandbox, answer: bytes) -> None:
     sandbox.toowl("restore", "work")
     wait_for(lambda: b"shell instead) " in sandbox.output(info["id"]))
     sandbox.send("work", answer)
+    # The offer's own shell, woken by the signal, would read what is typed before it is gone.
+    child = psutil.Process(ls(sandbox)["work"]["pid"])
+    wait_for(lambda: not any("press Enter" in word for word in child.cmdline()))
     assert ask(sandbox, info["id"], "$PWD") == str(sandbox.home)
     assert not note.exists()
     # Ctrl-C does in that shell what it does in every other.
