@@ -256,9 +256,10 @@ def test_an_adopted_name_that_is_taken_by_now(sandbox: Sandbox) -> None:
     sandbox.up()
     first = shell(sandbox, "dev")
     sandbox.kill9()
+    os.kill(first["custodian_pid"], signal.SIGSTOP)  # else it would make its socket again
+    wait_for(lambda: psutil.Process(first["custodian_pid"]).status() == psutil.STATUS_STOPPED)
     saved = sandbox.paths.custodian_socket(first["id"]).rename(sandbox.root / "hidden.sock")
     (sandbox.paths.session(first["id"]) / "record").unlink()
-    os.kill(first["custodian_pid"], signal.SIGSTOP)  # else it would make its socket again
     sandbox.up()
     second = shell(sandbox, "dev")
     assert second["name"] == "dev"
