@@ -55,7 +55,7 @@ def pattern(count: int) -> bytes:
 
 def small_buffer(rig: Rig, client: int) -> None:
     """Let the kernel hold little of what goes to a client, so that it is queued with us."""
-    sock = rig.host._clients[client].socket.sock
+    sock = rig.host._clients._clients[client].socket.sock
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 10)
 
 
@@ -225,7 +225,7 @@ def test_one_who_asks_and_never_reads_is_not_listened_to(rig: Rig) -> None:
     rude.expect_output(b"ready")
     rude.stop_reading()
     rude.send_raw(encode(Ping(1)) * count)
-    ours = rig.host._clients[1].socket
+    ours = rig.host._clients._clients[1].socket
     rig.until(lambda: ours.queued > UNREAD_LIMIT)
     good.enter(b"hello")
     good.expect_output(b"hello")
@@ -257,14 +257,14 @@ def test_a_child_that_closes_its_terminal_and_lives_costs_nothing(rig: Rig, tmp_
     wait_for(lambda: out.exists() and out.read_text() == "closed\n")
     rig.until(lambda: rig.session.state is SessionState.RUNNING)
     calls = 0
-    original = rig.host._read_pty
+    original = rig.host._terminal._read
 
     def counted(limit: int) -> bytes:
         nonlocal calls
         calls += 1
         return original(limit)
 
-    rig.host._read_pty = counted  # type: ignore[method-assign]
+    rig.host._terminal._read = counted  # type: ignore[method-assign]
     for _ in range(20):
         rig.driver.turn()
     assert calls == 0
@@ -491,7 +491,7 @@ def test_one_who_takes_nothing_does_not_keep_an_ended_session(
 ) -> None:
     monkeypatch.setattr("toowld.session.engine.FAREWELL", 0.05)
     monkeypatch.setattr("toowld.session.outbox.STALL_AFTER", 0.05)
-    monkeypatch.setattr("toowld.host.driver.CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr("toowld.host.leaving.CLOSE_TIMEOUT", 0.05)
     stuck, good = rig.attach("stuck"), rig.attach("good")
     rig.shell(f"{RAW} read line; head -c 3000000 /dev/zero; printf END")
     stuck.expect_output(b"ready")
@@ -503,15 +503,16 @@ def test_one_who_takes_nothing_does_not_keep_an_ended_session(
 
 def test_the_last_bytes_reach_one_who_is_slow(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer than the timeout, but it takes something each time."""
-    monkeypatch.setattr("toowld.host.driver.CLOSE_TIMEOUT", 0.02)
+    monkeypatch.setattr("toowld.host.leaving.CLOSE_TIMEOUT", 0.02)
     looks: list[int] = []
-    look = rig.host._look_at_leaving
+    leaving = rig.host._clients.leaving
+    look = leaving._look
 
     def looked(sock: FrameSocket, queued: int, until: float) -> None:
         looks.append(sock.queued)
         look(sock, queued, until)
 
-    monkeypatch.setattr(rig.host, "_look_at_leaving", looked)
+    monkeypatch.setattr(leaving, "_look", looked)
     slow = rig.attach("slow")
     rig.shell(f"{RAW} read line; head -c 250000 /dev/zero")
     slow.expect_output(b"ready")
@@ -530,8 +531,8 @@ def test_the_last_bytes_reach_one_who_is_slow(rig: Rig, monkeypatch: pytest.Monk
 
 
 def test_one_who_trickles_is_cut_off_in_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toowld.host.driver.CLOSE_TIMEOUT", 0.01)
-    monkeypatch.setattr("toowld.host.driver.LONGEST_CLOSE", 0.1)
+    monkeypatch.setattr("toowld.host.leaving.CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr("toowld.host.leaving.LONGEST_CLOSE", 0.1)
     slow = rig.attach("slow")
     rig.shell(f"{RAW} read line; head -c 250000 /dev/zero")
     slow.expect_output(b"ready")
@@ -539,7 +540,7 @@ def test_one_who_trickles_is_cut_off_in_the_end(rig: Rig, monkeypatch: pytest.Mo
     small_buffer(rig, 1)
     slow.enter(b"\n")
     rig.until(lambda: rig.session.state is SessionState.ENDED)
-    sock = next(iter(rig.host._leaving))
+    sock = next(iter(rig.host._clients.leaving._sockets))
 
     def trickle() -> bool:
         if sock.queued > 1000:  # as if it had taken a byte
@@ -578,7 +579,7 @@ def test_a_child_that_cannot_be_started_leaves_nothing(rig: Rig) -> None:
 
 
 def test_a_disk_that_comes_back_is_told_and_used(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toowld.host.driver.LOG_RETRY", 0.01)
+    monkeypatch.setattr("toowld.host.scrollback.LOG_RETRY", 0.01)
     peer = rig.attach()
     rig.shell(f"{RAW} exec cat")
     peer.expect_output(b"ready")
@@ -601,7 +602,7 @@ def test_a_disk_that_comes_back_is_told_and_used(rig: Rig, monkeypatch: pytest.M
 def test_a_disk_that_is_full_from_the_start_is_tried_again_without_output(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toowld.host.driver.LOG_RETRY", 0.01)
+    monkeypatch.setattr("toowld.host.scrollback.LOG_RETRY", 0.01)
     good = rig.log._writev
 
     def full(fd: int, buffers: object) -> int:

@@ -1,10 +1,12 @@
 """The I/O driver of one session engine, used by a custodian and by the daemon alike.
 
-``driver`` turns descriptors and time into events and effects into I/O; ``pty`` and ``sockets`` are its hands;
+``driver`` brings the engine together with the three sides of a session: ``terminal`` (its child, on a ``pty``),
+``scrollback`` (its log) and ``clients`` (who is attached, over ``sockets``; ``leaving``: who no longer is).
 ``control`` answers what can be asked of a hosted session; ``loop`` says what an event loop must offer.
 """
 
-from toowld.host.driver import Joining, SessionHost
+from toowld.host.clients import Joining
+from toowld.host.driver import SessionHost
 from toowld.host.loop import Loop, Timer
 from toowld.host.sockets import FrameSocket
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld.errors import RefusedError, RemoteProtocolError, SessionError
-from toowld.host.driver import Joining, SessionHost
+from toowld.host.clients import Joining
+from toowld.host.driver import SessionHost
 from toowld.host.params import Params
 from toowld.session import SessionState
 from toowld.session import events as ev

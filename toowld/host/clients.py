@@ -1,0 +1,241 @@
+"""The attachments of one session as connections: frames to events, and what the engine sends to frames.
+
+Owns the sockets, and each client's place in the log while it is fed from there. Who is given what, and when, is the
+engine's to say.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
+from toowld.host.leaving import Leaving
+from toowld.host.loop import Loop
+from toowld.host.scrollback import Scrollback
+from toowld.host.sockets import FrameSocket
+from toowld.log.cursor import Cursor
+from toowld.session import effects as do
+from toowld.session import events as ev
+from toowld.wire import (
+    Detach,
+    Detached,
+    Failure,
+    Hello,
+    Input,
+    Message,
+    Ping,
+    Pong,
+    Request,
+    Resize,
+    Size,
+    Unknown,
+)
+from toowld.wire import codec as wire_codec
+
+#: What the kernel may hold on its way to a client, by half of what it counts (SO_SNDBUF, socket(7); its own default
+#: is 208 KiB counted). It can't be taken back, so at Ctrl-C all of it is still printed, and at 2 MB/s the default
+#: would be 0.1 s of that. Also, a client's progress is only seen when three quarters of it are free again.
+#: Chosen by experiment: 32 KiB instead of 16 doubled what came after Ctrl-C; less than 16 costs throughput.
+SEND_BUFFER = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How a client wants to attach, as its request said it."""
+
+    client_id: str
+    size: Size | None
+    read_only: bool
+    from_seq: int | None
+    replay_bytes: int
+    pid: int | None
+    tty: str | None
+    redraw: bool = False
+
+
+class Client:
+    """An attachment's I/O side."""
+
+    def __init__(self, joining: Joining, since: float) -> None:
+        self.joining = joining
+        self.since = since
+        self.size = joining.size
+        self.socket: FrameSocket
+        self.cursor: Cursor | None = None  # into the log, while it is fed from there
+
+
+class Clients:
+    """Who is attached.
+
+    Args:
+        loop: calls us.
+        tell: takes the engine's events; may raise ToowlError.
+        scrollback: to feed clients from.
+        on_left: the last of those who were told goodbye may be gone.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        tell: Callable[[ev.Event], None],
+        scrollback: Scrollback,
+        on_left: Callable[[], None],
+    ) -> None:
+        self.leaving = Leaving(loop, on_left)
+        self._loop = loop
+        self._tell = tell
+        self._scrollback = scrollback
+        self._clients: dict[int, Client] = {}
+        self._next = 1
+        self._encoded: tuple[Message | None, bytes] = (None, b"")
+        self._closed = False
+
+    # --- coming -----------------------------------------------------------------------------------------
+
+    def join(self, sock: socket.socket, unread: bytes, request_id: int, joining: Joining) -> bool:
+        """Make an attachment of a connection; whether the engine took it. A refusal is told to the client."""
+        number = self._next
+        self._next += 1
+        client = Client(joining, time.time())
+        client.socket = FrameSocket(
+            sock,
+            self._loop,
+            on_message=lambda message, fds: self._on_message(number, message, fds),
+            on_close=lambda reason: self._on_closed(number),
+            on_sent=lambda queued: self._tell(ev.ClientTook(number, queued)),
+            on_room=lambda: self._tell(ev.ClientRoom(number)),
+            unread=unread,
+        )
+        self._clients[number] = client
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        try:
+            if self._closed:
+                raise AttachRefused("the session has just ended: attach again")
+            self._tell(
+                ev.ClientJoined(
+                    number,
+                    joining.client_id,
+                    joining.size,
+                    joining.read_only,
+                    joining.from_seq,
+                    joining.replay_bytes,
+                    joining.redraw,
+                )
+            )
+        except ToowlError as error:
+            del self._clients[number]
+            client.socket.send(wire_codec.encode(Failure(request_id, error.code, str(error))))
+            self.leaving.add(client.socket)
+            return False
+        client.socket.process_unread()
+        return True
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Who is attached, for people to see."""
+        return [
+            {
+                "client": number,
+                "client_id": client.joining.client_id,
+                "pid": client.joining.pid,
+                "tty": client.joining.tty,
+                "rows": client.size.rows if client.size else None,
+                "cols": client.size.cols if client.size else None,
+                "read_only": client.joining.read_only,
+                "since": client.since,
+            }
+            for number, client in self._clients.items()
+        ]
+
+    # --- what they say ----------------------------------------------------------------------------------
+
+    def _on_message(self, number: int, message: Message, fds: list[int]) -> None:
+        for fd in fds:  # nobody asked for any
+            os.close(fd)
+        client = self._clients[number]
+        try:
+            match message:
+                case Input(seq, data):
+                    self._tell(ev.ClientTyped(number, seq, data))
+                case Resize(rows, cols):
+                    client.size = _checked_size(rows, cols)
+                    self._tell(ev.ClientResized(number, client.size))
+                case Ping(token):
+                    client.socket.send(wire_codec.encode(Pong(token)))
+                case Detach():
+                    self._tell(ev.ClientDismissed(number, "client"))
+                case Request(request_id, method):
+                    text = f"{method}: an attached connection takes no requests: open another"
+                    client.socket.send(wire_codec.encode(Failure(request_id, "refused", text)))
+                case Hello() | Pong() | Unknown():
+                    pass
+                case _:
+                    raise RemoteProtocolError(f"a client does not send {type(message).__name__}")
+        except RemoteProtocolError as error:
+            self._clients.pop(number, None)
+            client.socket.send(wire_codec.encode(Detached(f"protocol error: {error}")))
+            self.leaving.add(client.socket)
+            self._tell(ev.ClientLeft(number))
+
+    def _on_closed(self, number: int) -> None:
+        if self._clients.pop(number, None) is not None:  # else we are just saying goodbye to it
+            self._tell(ev.ClientLeft(number))
+
+    # --- what they are given ----------------------------------------------------------------------------
+
+    def send(self, effect: do.Send) -> None:
+        client = self._clients.get(effect.client)
+        if client is None:
+            return
+        message, frame = self._encoded
+        if message is not effect.message:  # one piece of output goes to many, encoded once
+            frame = wire_codec.encode(effect.message)
+            self._encoded = (effect.message, frame)
+        client.socket.send(frame)
+
+    def watch_room(self, effect: do.WatchRoom) -> None:
+        if (client := self._clients.get(effect.client)) is not None:
+            client.socket.watch_room()
+
+    def read_log(self, effect: do.ReadLog) -> None:
+        client = self._clients.get(effect.client)
+        if client is None:
+            return
+        if client.cursor is None or client.cursor.seq != effect.seq:
+            client.cursor = self._scrollback.cursor(effect.seq)
+        self._feed(effect.client, client.cursor, effect.limit)
+        if client.cursor.seq >= self._scrollback.log.end:
+            client.cursor = None  # caught up: what is read next comes much later, if ever
+
+    def find_replay_start(self, effect: do.FindReplayStart) -> None:
+        client = self._clients[effect.client]
+        client.cursor = self._scrollback.replay_cursor(effect.back)
+        self._feed(effect.client, client.cursor, effect.limit)
+
+    def _feed(self, number: int, cursor: Cursor, limit: int) -> None:
+        data = cursor.read(limit)
+        self._tell(ev.LogRead(number, cursor.seq - len(data), data))
+
+    # --- going ------------------------------------------------------------------------------------------
+
+    def dismiss(self, effect: do.CloseClient) -> None:
+        if (client := self._clients.pop(effect.client, None)) is not None:
+            self.leaving.add(client.socket)
+
+    def close(self) -> None:
+        """Hang up on all but those who are leaving already, and take no more."""
+        self._closed = True
+        for client in self._clients.values():
+            client.socket.close()
+        self._clients.clear()
+
+
+def _checked_size(rows: int, cols: int) -> Size:
+    try:
+        return Size(rows=rows, cols=cols)
+    except ValueError as error:
+        raise RemoteProtocolError(str(error)) from error

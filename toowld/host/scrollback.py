@@ -1,0 +1,150 @@
+"""The log of one session on a loop: written as output comes, synced beside the loop, tried again while it fails.
+
+What is in the files is `toowld.log`'s business; when something is to be written or synced, the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from toowld.host.aside import Aside
+from toowld.host.loop import Loop, Timer
+from toowld.log.cursor import Cursor
+from toowld.log.format import FOLDER_EVERY
+from toowld.log.writer import LogWriter
+from toowld.session import effects as do
+from toowld.wire.text import pack_text
+
+if TYPE_CHECKING:
+    from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
+
+#: While the log can't be written, it is tried again so often (seconds).
+LOG_RETRY = 1.0
+
+
+class Scrollback:
+    """A log and what syncs it.
+
+    Args:
+        loop: calls us.
+        log: becomes ours. A view of it where the child has ended.
+        folder: tells where the child is, or None.
+        on_changed: the log has lost its disk, or has it back.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        log: LogWriter | LogView,
+        *,
+        folder: Callable[[], str | None],
+        on_changed: Callable[[], None],
+    ) -> None:
+        self.log = log
+        self._writer = cast("LogWriter", log)  # an engine whose child has ended writes nothing to its view
+        self._loop = loop
+        self._child_folder = folder
+        self._on_changed = on_changed
+        self._noted = ("", 0)  # where the child was when that was last noted, and the seq then
+        self._syncing: Aside | None = None
+        self._sync_again = False
+        self._retry: Timer | None = None
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def append(self, effect: do.AppendLog) -> None:
+        self._writer.append(effect.data)
+        self._watch()
+
+    def resize(self, effect: do.LogResize) -> None:
+        self._writer.resize(effect.size)
+        self._watch()
+
+    def mark(self, kind: str, **fields: Any) -> None:
+        """Note something; see docs/protocol.md for the kinds of marks."""
+        self._writer.mark(kind, **fields)
+        self._watch()
+
+    def mark_start(self, kind: str, argv: list[str], cwd: str, pid: int) -> None:
+        self.mark(kind, argv=argv, cwd=pack_text(cwd), pid=pid)
+        self._noted = (cwd, self._writer.end)
+
+    def _note_folder(self) -> None:
+        """With each sync: a shell that is started in place of a lost one begins where that one was.
+
+        The daemon notes it as well, but may not be there.
+        """
+        if (folder := self._child_folder()) is None:
+            return
+        noted, seq = self._noted
+        if folder != noted or self._writer.end - seq > FOLDER_EVERY:
+            self._noted = (folder, self._writer.end)
+            self._writer.mark("folder", cwd=pack_text(folder))
+
+    # --- to the disk ------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Sync now: whoever is told of the end must find it on the disk."""
+        self._writer.sync()
+        self._watch()
+
+    def begin_sync(self) -> None:
+        """Sync beside the loop: a slow disk must not hold up a session."""
+        if self._syncing is not None:
+            self._sync_again = True
+            return
+        self._note_folder()
+        sync = self._writer.begin_sync()
+        if sync is None:
+            self._watch()
+            return
+
+        def on_done() -> None:
+            self._syncing = None
+            self._writer.end_sync(sync)
+            self._watch()
+            again, self._sync_again = self._sync_again, False
+            if again:
+                self.begin_sync()
+
+        try:
+            self._syncing = Aside(self._loop, sync.run, on_done)
+        except OSError:  # no descriptor is free
+            sync.run()
+            self._writer.end_sync(sync)
+        self._watch()
+
+    def _watch(self) -> None:
+        """After every use of the log: if it lost its disk, say so and keep trying."""
+        if self.log.degraded and self._retry is None:
+            self._on_changed()
+            self._retry = self._loop.call_at(self._loop.time() + LOG_RETRY, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._writer.retry():
+            self.begin_sync()  # what was only in memory has waited long enough
+            self._on_changed()
+        else:
+            self._watch()
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def cursor(self, seq: int) -> Cursor:
+        """To read on from ``seq``."""
+        return self.log.cursor(seq)
+
+    def replay_cursor(self, back: int) -> Cursor:
+        """To read the last ``back`` bytes or so, from where a terminal can begin."""
+        wanted = self.log.replay_start(back)
+        return self.log.cursor(wanted, safe=wanted > 0)
+
+    def close(self) -> None:
+        """Sync what is left and let go."""
+        if self._syncing is not None:
+            self._sync_again = False
+            self._syncing.wait()  # closing the log syncs the rest
+        if self._retry is not None:
+            self._retry.cancel()
+        self.log.close()

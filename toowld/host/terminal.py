@@ -1,0 +1,174 @@
+"""The PTY of one child on a loop: what it prints is told to the engine, what it is to read is written.
+
+Owns the `Pty`, when it is read, and the queue of bytes on their way to the child. Decides nothing: when to pause,
+what to type and whom to signal comes from the engine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from toowld.host.loop import Loop
+from toowld.host.pty import Pty
+from toowld.session import effects as do
+from toowld.session import events as ev
+from toowld.wire import Size
+
+#: The PTY is read up to here in one wake-up: then clients, timers and the next session get their turn.
+READ_AT_ONCE = 64 << 10
+
+#: The kernel hands out at most 4095 bytes of a PTY in one read (N_TTY_BUF_SIZE - 1). One much shorter was the
+#: last for now, so asking again would only cost a system call and an exception.
+FULL_READ = 2048
+
+#: A child that has ended left at most this in the kernel's buffers (64 KiB, tty_buffer.c); more comes from a
+#: background job that must not keep the session from ending.
+DRAIN_LIMIT = 256 << 10
+
+
+class Terminal:
+    """A child and its PTY; before `start` and after `close`, nothing at all.
+
+    Args:
+        loop: calls us.
+        tell: takes the engine's events.
+    """
+
+    def __init__(self, loop: Loop, tell: Callable[[ev.Event], None]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self._pty: Pty | None = None
+        self._typed: deque[bytes | memoryview] = deque()  # what the child has not taken yet
+
+    def start(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], size: Size, argv0: str | None
+    ) -> int:
+        """Start the child; its pid. It is not read before `listen`.
+
+        Raises:
+            SpawnFailed: it can't be started; nothing is left behind.
+        """
+        self._pty = Pty.spawn(argv, cwd=cwd, env=env, size=size, argv0=argv0)
+        return self._pty.pid
+
+    def listen(self) -> None:
+        """Tell of what it prints, and of its end, from now on."""
+        assert self._pty is not None
+        self._loop.add_reader(self._pty.fd, self._on_readable)
+        self._loop.add_reader(self._pty.pidfd, self._on_child_ended)
+
+    @property
+    def folder(self) -> str | None:
+        """Where the child is now, if there is one and the kernel says it."""
+        return None if self._pty is None else self._pty.folder()
+
+    # --- output -----------------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        """The hot path: everything that any child prints comes through here."""
+        if data := self._read(READ_AT_ONCE):
+            self._tell(ev.PtyOutput(data))
+
+    def _read(self, limit: int) -> bytes:
+        assert self._pty is not None
+        fd = self._pty.fd
+        pieces = []
+        total = 0
+        while total < limit:
+            try:
+                piece = os.read(fd, limit - total)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # EIO: the end of the file on a PTY; the child's end is reported by its pidfd
+                self._loop.remove_reader(fd)
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            total += len(piece)
+            if len(piece) < FULL_READ:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def drain(self) -> None:
+        """Read what is left in the kernel; its buffers are flushed to us before it says EAGAIN (n_tty_read)."""
+        if self._pty is None:
+            return
+        left = DRAIN_LIMIT
+        while left > 0 and (data := self._read(min(left, READ_AT_ONCE))):
+            left -= len(data)
+            self._tell(ev.PtyOutput(data))
+
+    def pause(self, effect: do.PausePty) -> None:
+        if self._pty is not None:
+            self._loop.remove_reader(self._pty.fd)
+
+    def resume(self, effect: do.ResumePty) -> None:
+        if self._pty is not None:
+            self._loop.add_reader(self._pty.fd, self._on_readable)
+
+    def _on_child_ended(self) -> None:
+        assert self._pty is not None
+        result = self._pty.reap()
+        if result is None:
+            return
+        self.drain()
+        self._tell(ev.ChildEnded(*result))
+
+    # --- input ------------------------------------------------------------------------------------------
+
+    def write(self, effect: do.WritePty) -> None:
+        idle = not self._typed
+        self._typed.append(effect.data)
+        if idle:
+            self._flush()
+
+    def _flush(self) -> None:
+        pty = self._pty
+        if pty is None:
+            self._typed.clear()
+            return
+        took = 0
+        try:
+            while self._typed:
+                head = self._typed[0]
+                count = os.write(pty.fd, head)
+                took += count
+                if count == len(head):
+                    self._typed.popleft()
+                else:
+                    self._typed[0] = memoryview(head)[count:]
+        except (BlockingIOError, InterruptedError):
+            self._loop.add_writer(pty.fd, self._flush)
+        except OSError:  # EIO: nobody reads there any more; without acknowledgement, clients know it
+            self._typed.clear()
+        if not self._typed:
+            self._loop.remove_writer(pty.fd)
+        if took:
+            self._tell(ev.PtyTook(took))
+
+    # --- the rest ---------------------------------------------------------------------------------------
+
+    def resize(self, effect: do.ResizePty) -> None:
+        if self._pty is not None:
+            self._pty.resize(effect.size)
+
+    def nudge(self, effect: do.NudgeForeground) -> None:
+        if self._pty is not None:
+            self._pty.nudge()
+
+    def signal(self, effect: do.SignalSession) -> None:
+        if self._pty is not None:
+            self._pty.signal_session(effect.signal)
+
+    def close(self) -> None:
+        """Hang up on whoever is left. May be called twice."""
+        if self._pty is not None:
+            self._loop.remove_reader(self._pty.fd)
+            self._loop.remove_writer(self._pty.fd)
+            self._loop.remove_reader(self._pty.pidfd)
+            self._pty.close()
+            self._pty = None
+        self._typed.clear()
