@@ -3,6 +3,7 @@
 #   make run     a session in this terminal that survives its daemon
 #   make test    the suite                       make lint   ruff, mypy
 #   make e2e     what needs root and a systemd   make demo   the promise, shown without a terminal
+#   make bench   toowl beside tmux, screen, dtach; ARGS="--only echo,text --contender toowl,tmux" for a part of it
 #   make soak    everything killed at random for MINUTES=10, with SEED=…; JSON=FILE for the figures
 #   make docs    man pages and command reference  make clean  everything made here, gone
 
@@ -19,7 +20,7 @@ MINUTES ?= 10
 # What parts of the suite run against, or need.
 TOOLS := tmux asciinema dtach screen strace zsh fish dbus-daemon systemctl man setsid
 
-.PHONY: run test lint e2e soak demo docs clean lacks
+.PHONY: run test lint e2e soak bench demo docs clean lacks
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -39,6 +40,9 @@ e2e: $(VENV)/.tested lacks
 
 soak: $(VENV)/.tested
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
+
+bench: $(VENV)/.installed
+	@$(BIN)/python -m bench $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/python packaging/demo.py
