@@ -3,6 +3,7 @@
 ::
 
     toowl → wire ← session ← log ← host ← {custodian, daemon}
+                               ← screen ← {daemon, toowl}
 
 A part may use what stands before it in that chain (the arrow points at what is imported). `toowld.errors` and
 `toowld.paths` are for all. Custodian and daemon speak `toowld.wire` with each other and share no code.
@@ -29,11 +30,19 @@ ALLOWED: dict[str, set[str]] = {
     "toowld.wire": set(),
     "toowld.session": {"toowld.wire"},
     "toowld.log": {"toowld.wire", "toowld.session"},
+    "toowld.screen": {"toowld.wire", "toowld.session", "toowld.log"},
     "toowld.host": {"toowld.wire", "toowld.session", "toowld.log"},
     "toowld.client": {"toowld.wire"},
     "toowld.custodian": {"toowld.wire", "toowld.session", "toowld.log", "toowld.host"},
-    "toowld.daemon": {"toowld.wire", "toowld.session", "toowld.log", "toowld.host", "toowld.client"},
-    "toowl": {"toowld.wire", "toowld.client", "toowld.log"},
+    "toowld.daemon": {
+        "toowld.wire",
+        "toowld.session",
+        "toowld.log",
+        "toowld.host",
+        "toowld.client",
+        "toowld.screen",
+    },
+    "toowl": {"toowld.wire", "toowld.client", "toowld.log", "toowld.screen"},
 }
 FOR_ALL = {"toowld", "toowld.errors", "toowld.paths"}
 
@@ -44,6 +53,12 @@ PURE = [
     "toowld/log/format.py",
     "toowld/log/text.py",
     "toowld/log/plain.py",
+    "toowld/screen/state.py",
+    "toowld/screen/decode.py",
+    "toowld/screen/pages.py",
+    "toowld/screen/sgr.py",
+    "toowld/screen/paint.py",
+    "toowld/screen/render.py",
     "toowl/keys.py",
     "toowl/attachment.py",
     "toowl/banner.py",
@@ -189,7 +204,7 @@ def test_a_custodian_loads_next_to_nothing() -> None:
     third_party = tops - sys.stdlib_module_names - {"toowld"}
     assert {name.lstrip("_") for name in third_party} <= {"cbor2", "setproctitle"}
     assert "asyncio" not in tops
-    assert not {name for name in loaded if name.startswith("toowld.daemon")}
+    assert not {name for name in loaded if name.startswith(("toowld.daemon", "toowld.screen"))}
 
 
 def test_the_client_loads_no_event_loop() -> None:

@@ -6,6 +6,7 @@ What lives where, from the inside out. A package may import only what stands abo
 ``wire``       PURE  messages and their bytes; the only part that clients need
 ``session``    PURE  the session engine: events in, effects out
 ``log``              the scrollback log: format (pure), writer, reader, cast export
+``screen``           what a terminal would show of a log: model, snapshots, rendering
 ``host``             the I/O driver of one engine: PTY, sockets, timers
 ``custodian``        a process that hosts one session, and the zygote that forks it
 ``daemon``           a process that knows all sessions: registry, adoption, broker, systemd

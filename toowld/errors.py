@@ -16,6 +16,8 @@
     │   ├── CustodianLost         the process is gone
     │   ├── CustodianUnreachable  it is there, but does not answer
     │   └── SpawnFailed           the child could not be started
+    ├── ScreenError               what a session shows can't be told
+    │   └── ScreenUnavailable     there is no terminal emulator to tell it
     ├── DaemonUnreachable
     ├── ConfigError
     └── UsageError
@@ -112,6 +114,18 @@ class SpawnFailed(CustodianError):
     """The child could not be started: missing program, missing folder, no free PTY."""
 
     code = "spawn-failed"
+
+
+class ScreenError(ToowlError):
+    """What a session shows can't be told: not now, or not for this output."""
+
+    code = "screen"
+
+
+class ScreenUnavailable(ScreenError):
+    """There is no terminal emulator to tell what a session shows."""
+
+    code = "no-screen"
 
 
 class DaemonUnreachable(ToowlError):
