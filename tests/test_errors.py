@@ -26,6 +26,8 @@ FROZEN = {
     "CustodianLost": ("custodian-lost", 1),
     "CustodianUnreachable": ("unreachable", 4),
     "SpawnFailed": ("spawn-failed", 1),
+    "ScreenError": ("screen", 1),
+    "ScreenUnavailable": ("no-screen", 1),
     "DaemonUnreachable": ("daemon-unreachable", 5),
     "ConfigError": ("config", 1),
     "UsageError": ("usage", 2),
