@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_status)
     except OSError as error:
         _drop_output()
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 1)
+        return _fail(_what_failed(error), 1)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for a user
         return _fail(
             f"internal error: {type(error).__name__}: {error}: please report it, with what TOOWL_DEBUG=1 shows",
@@ -88,6 +87,17 @@ def _prepare_streams() -> None:
         # Another type under a test's capture.
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _what_failed(error: OSError) -> str:
+    reason = error.strerror or error
+    if error.filename:
+        return f"{error.filename}: {reason}: see `toowld doctor`"
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return f"can't write what there is to say: {reason}: send the output elsewhere"
+    return f"{reason}: TOOWL_DEBUG=1 shows where it failed, `toowld doctor` perhaps why"
 
 
 def _drop_output() -> None:

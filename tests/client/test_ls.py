@@ -162,7 +162,9 @@ def test_full_disk(sandbox: Sandbox) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1:] == [b"toowl: No space left on device"]
+    assert done.stderr.splitlines()[-1:] == [
+        b"toowl: can't write what there is to say: No space left on device: send the output elsewhere"
+    ]
 
 
 # -- the short way ----------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -640,39 +639,3 @@ def test_inside_custodians_socket_a_client_may_do_the_same(sandbox: Sandbox) -> 
     wait_for(lambda: not alive(info["custodian_pid"]))
     sandbox.up()
     assert displayed(sandbox, "work") == "ended (signal 9)"
-
-
-def test_toowl_alone_starts_a_daemon_that_detaches(sandbox: Sandbox) -> None:
-    """The daemon that `toowl new` starts: pid file, log 0600, returns at once; stopped by `toowld stop`."""
-    done = sandbox.toowl(
-        "new",
-        "-d",
-        "-n",
-        "auto",
-        "--",
-        "sleep",
-        "999",
-        TOOWL_NO_AUTOSTART="0",
-        TOOWLD_PERSISTENT_SESSIONS="1",
-    )
-    assert re.fullmatch(r"[0-9a-f]{8}\n", done.stdout)
-    status = json.loads(sandbox.toowld("status", "--json").stdout)
-    daemon = psutil.Process(status["pid"])
-    assert (sandbox.paths.runtime / "toowld.pid").read_text().strip() == str(daemon.pid)
-    assert sandbox.paths.daemon_log.stat().st_mode & 0o777 == 0o600
-    assert daemon.cwd() == "/"
-    daemon.kill()
-    wait_for(lambda: not alive(daemon.pid))
-    # What it left, its pid file too, is no obstacle.
-    done = sandbox.toowld("--detach", TOOWLD_PERSISTENT_SESSIONS="1")
-    assert ls(sandbox)["auto"]["display"] == "detached"
-    second = sandbox.toowld("--detach", check=False)
-    assert second.returncode != 0
-    assert "is running already" in second.stderr
-    sandbox.toowld("stop")
-    assert subprocess.run(["pgrep", "-f", f"custodian {ls_id(sandbox)}"], check=False).returncode == 0
-
-
-def ls_id(box: Sandbox) -> str:
-    [path] = box.paths.sessions.iterdir()
-    return path.name

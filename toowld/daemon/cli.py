@@ -67,15 +67,32 @@ def main(argv: list[str]) -> int:
         "install": install.run,
     }
     try:
-        return handlers[args.command](args)
+        status = handlers[args.command](args)
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
     except ToowlError as error:
         print(f"toowld: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        return 141
+    except OSError as error:
+        if args.command is None:
+            raise  # the daemon itself: a bug, and the journal should have all of it
+        _drop_output()
+        reason = error.strerror or error
+        text = f"{error.filename}: {reason}: see `toowld doctor`"
+        if not error.filename:
+            text = f"can't write what there is to say: {reason}: send the output elsewhere"
+        print(f"toowld: {text}", file=sys.stderr)
         return 1
+    return status
+
+
+def _drop_output() -> None:
+    """Make the interpreter's own flush at exit succeed: what can't be written has been told already."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_daemon(args: argparse.Namespace) -> int:
@@ -126,11 +143,19 @@ def _stop(args: argparse.Namespace) -> int:
             question = f"{dying} standard session{'s' if dying > 1 else ''} will end with the daemon"
             if not sys.stdin.isatty():
                 raise RefusedError(f"{question}: say `toowld stop --yes`")
-            if input(f"{question}. Stop it? [y/N] ").strip().lower() not in ("y", "yes"):
-                return 1
+            if not _agreed(f"{question}. Stop it? [y/N] "):
+                raise RefusedError("the daemon was not stopped")
         client.request("stop")
         _wait_until_gone(client)
     return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D is no yes, and leaves the cursor behind the question
+        print()
+        return False
 
 
 def _wait_until_gone(client: Client) -> None:

@@ -81,21 +81,27 @@ def detach(paths: Paths) -> int:
 
 def _wait_until_ready(reader: int, paths: Paths) -> int:
     with os.fdopen(reader) as file:  # its end: the daemon has said all that it will
-        said = file.read().strip()
-    if said == "ready":
+        status, _, text = file.read().strip().partition(" ")
+    if status == "0":
         return 0
-    print(f"toowld: {said or f'ended before it was ready: see {paths.daemon_log}'}", file=sys.stderr)
-    return 1
+    print(f"toowld: {text or f'ended before it was ready: see {paths.daemon_log}'}", file=sys.stderr)
+    return int(status or 1)
 
 
 def _become_daemon(paths: Paths, writer: int) -> None:
-    def tell(text: str) -> None:
+    def tell(status: int, text: str = "") -> None:
         nonlocal writer
         if writer >= 0:
-            os.write(writer, text.encode(errors="replace"))
+            os.write(writer, f"{status} {text}".encode(errors="replace"))
             os.close(writer)
             writer = -1
 
+    def on_ready() -> None:
+        # Not before: the file is that of whoever has the lock in the runtime folder.
+        pid_file.acquire()
+        tell(0)
+
+    pid_file = _PidFile(str(paths.runtime / "toowld.pid"))
     try:
         log_fd = _log_to_file(paths)
         context = DaemonContext(
@@ -103,16 +109,16 @@ def _become_daemon(paths: Paths, writer: int) -> None:
             umask=_umask(),  # our files have their modes without it
             prevent_core=False,  # a hard limit, and so one of every shell that we start
             files_preserve=[log_fd, writer],
-            # Stale after a kill -9; the lock in the runtime folder decides who may run, not this file.
-            pidfile=_PidFile(str(paths.runtime / "toowld.pid")),
         )
         with context:
-            serve(paths, lambda: tell("ready"))
+            serve(paths, on_ready)
+            if pid_file.i_am_locking():  # a successor may have it by now
+                pid_file.release()
     except ToowlError as error:
-        tell(str(error))
+        tell(error.exit_status, str(error))
     except Exception:
         logging.getLogger(__name__).exception("the daemon failed")
-        tell(f"the daemon failed: see {paths.daemon_log}")
+        tell(1, f"the daemon failed: see {paths.daemon_log}")
 
 
 def _umask() -> int:
