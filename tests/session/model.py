@@ -340,6 +340,9 @@ class World:
                 assert seq <= live
                 assert view.acked <= input_seq <= view.typed
                 view.at = seq
+                if view.acked < input_seq and not connection.read_only:
+                    # What the PTY took meanwhile was acknowledged to the connection before.
+                    self.tell(ev.ClientTyped(connection.number, input_seq, b""))
             case Output(seq, data):
                 assert data and seq == view.at, f"output from {seq}, expected {view.at}"
                 assert data == true_output(seq, len(data))
