@@ -305,8 +305,10 @@ class Attachment:
         self._over(Outcome(status, left.message))
 
     def _left(self, reason: str) -> Outcome:
-        if reason == "protocol":
-            text = f"session {self.name} ended this attachment for a breach of protocol: attach again"
+        if reason.startswith("protocol"):
+            text = (
+                f"session {self.name} ended this attachment for a breach of protocol ({reason}): attach again"
+            )
             return Outcome(1, error=errors.LocalProtocolError(text))
         why = "" if reason in ("client", "requested") else f": {reason}"
         if self.phase is Phase.AWAY and self.pending:

@@ -116,7 +116,7 @@ def test_the_first_end_counts() -> None:
 
 def test_breach_of_protocol_is_an_error() -> None:
     attachment = make()
-    attachment.receive(wire.Detached("protocol"))
+    attachment.receive(wire.Detached("protocol error: input begins at 7, expected 3"))
     assert attachment.outcome is not None
     assert isinstance(attachment.outcome.error, errors.ProtocolError)
     with pytest.raises(errors.RefusedError):

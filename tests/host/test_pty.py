@@ -171,6 +171,15 @@ def test_programs_are_found_as_the_child_would(tmp_path: Path) -> None:
     assert find_program("sh", "/", {}) in ("/bin/sh", "/usr/bin/sh")
 
 
+def test_a_script_that_does_not_name_its_shell_is_given_to_one(tmp_path: Path) -> None:
+    """As execvp(3) does, and every shell; through PATH and with arguments."""
+    program = tmp_path / "script"
+    program.write_text('echo "$0 $1"\n')
+    program.chmod(0o755)
+    assert run(str(program), "a b") == f"{program} a b\n"
+    assert run("script", "c", env={"PATH": str(tmp_path)}) == f"{program} c\n"
+
+
 # --- a start that fails ---------------------------------------------------------------------------------
 
 
@@ -195,7 +204,9 @@ def test_a_program_that_is_not_executable(tmp_path: Path) -> None:
     program.write_text("data")
     assert "Permission denied" in refused(str(program))
     program.chmod(0o755)
-    assert "Exec format error" in refused(str(program))
+    for of_no_use in (b"", b"\x7fELF\2\1\1\0", b"MZ\0\0"):
+        program.write_bytes(of_no_use)
+        assert "Exec format error" in refused(str(program))
     program.write_text("#!/no/such/interpreter\n")
     assert "No such file" in refused(str(program))
     assert "No such file" in refused(str(tmp_path)), "a folder is no program"

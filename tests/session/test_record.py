@@ -18,6 +18,8 @@ os_text = st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogat
 times = st.floats(min_value=0, max_value=1e12)
 numbers = st.integers(0, 1 << 62)
 
+limits = st.integers(-1, (1 << 63) - 1)
+
 records = st.builds(
     Record,
     id=st.text("0123456789abcdef", min_size=8, max_size=8),
@@ -27,6 +29,8 @@ records = st.builds(
     cwd=os_text,
     cwd_at=times,
     env=st.dictionaries(os_text, os_text, max_size=4),
+    umask=st.none() | st.integers(0, 0o777),
+    limits=st.dictionaries(os_text, st.tuples(limits, limits), max_size=3),
     on_restore=st.none() | os_text,
     rows=st.integers(1, 0xFFFF),
     cols=st.integers(1, 0xFFFF),
@@ -144,6 +148,20 @@ def test_a_value_of_any_type_is_refused_or_a_record(name: str, value: object) ->
 def test_arguments_of_another_type_are_refused(argv: object) -> None:
     with pytest.raises(BadRecord):
         Record.from_map({"id": "0123abcd", "state": "running", "argv": argv})
+
+
+@pytest.mark.parametrize(
+    "pair", [1, [], [1], [1, 2, 3], ["1", 2], [1.0, 2], [-2, 1], [1 << 63, 1], None, [True, 1]]
+)
+def test_limits_that_are_none_are_refused(pair: object) -> None:
+    with pytest.raises(BadRecord):
+        Record.from_map({"id": "0123abcd", "state": "running", "limits": {"nofile": pair}})
+
+
+@pytest.mark.parametrize("umask", [-1, 0o1000, "022", 1.0])
+def test_an_impossible_umask_is_refused(umask: object) -> None:
+    with pytest.raises(BadRecord):
+        Record.from_map({"id": "0123abcd", "state": "running", "umask": umask})
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(0, 80), (24, 65536), (-1, -1)])

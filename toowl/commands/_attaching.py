@@ -53,6 +53,8 @@ def create(
         name=(name or "").strip() or None,  # a blank name is none
         cwd=pack_text(os.path.abspath(cwd or _here())),  # noqa: PTH100 - Path has no such without links resolved
         env=pack_text({**caller_environment(), **(extra_env or {})}),
+        umask=_umask(),
+        limits=_limits(),
         rows=size.rows,
         cols=size.cols,
         persistent=persistent,
@@ -60,6 +62,21 @@ def create(
     )
     notices(made)
     return made
+
+
+def _umask() -> int:
+    """Our own; there is no way to ask for it without setting it."""
+    present = os.umask(0o077)
+    os.umask(present)
+    return present
+
+
+def _limits() -> dict[str, list[int]]:
+    """What our caller may use of everything; what is started for him may use as much."""
+    import resource
+
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {name[7:].lower(): list(resource.getrlimit(getattr(resource, name))) for name in names}
 
 
 def _here() -> str:

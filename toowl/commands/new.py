@@ -17,7 +17,7 @@ def parser() -> Parser:
         usage="toowl new [-d] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
         "[--on-restore CMDLINE] [-- CMD ARG...]",
         description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
-        gets your environment and the folder that you are in. Starts the daemon if none runs.""",
+        gets your environment, umask and limits, and the folder that you are in. Starts the daemon if none runs.""",
         examples=(
             ("toowl new -n work", "a shell called work"),
             (

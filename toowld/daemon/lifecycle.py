@@ -92,6 +92,8 @@ class Lifecycle:
             cwd=params.text("cwd"),
             cwd_at=now,
             env=inheritable(params.environment("env")),
+            umask=params.umask_or_none("umask"),
+            limits=params.limits("limits"),
             on_restore=(params.text_or_none("on_restore") or "").strip() or None,
             rows=size.rows,
             cols=size.cols,

@@ -18,7 +18,7 @@ class Aside:
 
     Args:
         work: never raises, and uses nothing that the loop's thread uses: no path that depends on the working
-            folder, no new descriptors (both change while a child is started).
+            folder, no new descriptors or files (these, and the umask, change while a child is started).
         on_done: called once.
     """
 

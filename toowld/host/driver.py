@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from toowld.errors import ToowlError
 from toowld.host.clients import Clients, Joining
+from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.loop import Loop, Timer
 from toowld.host.scrollback import Scrollback
 from toowld.host.terminal import Terminal
@@ -89,7 +90,14 @@ class SessionHost:
     # --- for the owner ----------------------------------------------------------------------------------
 
     def start(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], argv0: str | None, kind: str = "start"
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        argv0: str | None,
+        inheritance: Inheritance = NOTHING_GIVEN,
+        kind: str = "start",
     ) -> None:
         """Start the child.
 
@@ -101,7 +109,9 @@ class SessionHost:
         """
         self.tell(ev.StartRequested())
         try:
-            pid = self._terminal.start(argv, cwd=cwd, env=env, size=self.session.size, argv0=argv0)
+            pid = self._terminal.start(
+                argv, cwd=cwd, env=env, size=self.session.size, argv0=argv0, inheritance=inheritance
+            )
         except ToowlError:
             self.tell(ev.ChildFailed())
             raise

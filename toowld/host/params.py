@@ -71,6 +71,24 @@ class Params:
         except ValueError as error:
             raise RemoteProtocolError(f"{self._method}: {error}") from error
 
+    def umask_or_none(self, name: str) -> int | None:
+        umask = self.integer_or_none(name)
+        if umask is not None and not 0 <= umask <= 0o777:
+            raise RemoteProtocolError(f"{self._method}: '{name}' must be a file mode creation mask")
+        return umask
+
+    def limits(self, name: str) -> dict[str, tuple[int, int]]:
+        """A map of names to [soft, hard], as setrlimit(2) wants them; -1 is no limit."""
+        found = {}
+        for key, pair in self.mapping(name, {}).items():
+            if type(key) is not str or type(pair) is not list or len(pair) != 2:
+                raise RemoteProtocolError(f"{self._method}: '{name}' must map texts to pairs")
+            soft, hard = pair
+            if not all(type(value) is int and -1 <= value < 1 << 63 for value in pair):
+                raise RemoteProtocolError(f"{self._method}: '{name}' holds an impossible limit of {key!r}")
+            found[key] = (soft, hard)
+        return found
+
     def texts_or_none(self, name: str) -> tuple[str, ...] | None:
         """A list of texts."""
         value = self._values.get(name)

@@ -17,9 +17,13 @@ import termios
 from collections.abc import Mapping, Sequence
 
 from toowld.errors import SpawnFailed
+from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.wire import Size
 
 _WINSIZE = struct.Struct("HHHH")
+
+#: For posix_spawn(3): a file to open as a descriptor, or a descriptor to copy.
+_Action = tuple[int, int, str, int, int] | tuple[int, int, int]
 
 #: The child gets the defaults of them all: whatever we ignore, or were started to ignore (nohup), a shell does not.
 _DEFAULT_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -44,7 +48,14 @@ class Pty:
 
     @classmethod
     def spawn(
-        cls, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], size: Size, argv0: str | None = None
+        cls,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        size: Size,
+        argv0: str | None = None,
+        inheritance: Inheritance = NOTHING_GIVEN,
     ) -> Pty:
         """Open a PTY and start a child on it.
 
@@ -53,6 +64,8 @@ class Pty:
             cwd: the child's folder. Our own is changed and changed back, so no thread of ours may rely on it.
             env: all of the child's environment.
             argv0: what the child sees as its name, if not the program ("-bash" for a login shell).
+            inheritance: umask and limits of the child; while it is started they are ours, so no thread of ours may
+                make a file meanwhile.
 
         Raises:
             SpawnFailed: no PTY is free, the folder or the program is missing. Nothing is left behind.
@@ -66,7 +79,7 @@ class Pty:
         try:
             _set_size(fd, size)
             _enable_utf8(fd)
-            pid = _spawn_on(os.ttyname(keep_fd), argv, cwd, env, argv0)
+            pid = _spawn_on(os.ttyname(keep_fd), argv, cwd, env, argv0, inheritance)
             try:
                 pidfd = os.pidfd_open(pid)
             except OSError:  # EMFILE: without it we could not tell when the child ends
@@ -137,10 +150,17 @@ def check_start(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
         raise SpawnFailed(f"can't enter folder {cwd}: {reason}: give another with --cwd")
 
 
-def _spawn_on(tty: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], argv0: str | None) -> int:
+def _spawn_on(
+    tty: str,
+    argv: Sequence[str],
+    cwd: str,
+    env: Mapping[str, str],
+    argv0: str | None,
+    inheritance: Inheritance,
+) -> int:
     program = find_program(argv[0], cwd, env)
     _keep_descriptors()
-    actions = [
+    actions: list[_Action] = [
         (os.POSIX_SPAWN_OPEN, 0, tty, os.O_RDWR, 0),
         (os.POSIX_SPAWN_DUP2, 0, 1),
         (os.POSIX_SPAWN_DUP2, 0, 2),
@@ -153,18 +173,41 @@ def _spawn_on(tty: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], a
             raise SpawnFailed(
                 f"can't enter folder {cwd}: {error.strerror}: give another with --cwd"
             ) from error
+        with inheritance.lent():
+            pid = _execute(program, [argv0 or argv[0], *argv[1:]], env, actions)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    inheritance.give(pid)
+    return pid
+
+
+def _execute(program: str, argv: list[str], env: Mapping[str, str], actions: list[_Action]) -> int:
+    def spawn(path: str, arguments: list[str]) -> int:
         return os.posix_spawn(
-            program,
-            [argv0 or argv[0], *argv[1:]],
+            path,
+            arguments,
             env,
             file_actions=actions,
             setsid=True,
             setsigmask=[],
             setsigdef=_DEFAULT_SIGNALS,
         )
-    finally:
-        os.fchdir(before)
-        os.close(before)
+
+    try:
+        return spawn(program, argv)
+    except OSError as error:
+        # A script that does not name its shell: execvp(3) gives it to this one, and so does every shell.
+        if error.errno != errno.ENOEXEC or not _is_text(program):
+            raise
+        return spawn("/bin/sh", ["sh", program, *argv[1:]])
+
+
+def _is_text(program: str) -> bool:
+    """Whether it may be a script: no program for another machine, nor one that was cut short."""
+    with open(program, "rb") as file:
+        first = file.read(128).partition(b"\n")[0]
+    return bool(first) and b"\0" not in first
 
 
 def _keep_descriptors() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from toowld.errors import RemoteProtocolError, SpawnFailed
 from toowld.host.driver import SessionHost
+from toowld.host.inheritance import Inheritance
 from toowld.host.loop import Loop
 from toowld.host.params import Params
 from toowld.host.pty import check_start
@@ -120,4 +121,12 @@ def start_child(host: SessionHost, spec: Spec) -> None:
     """
     if spec.banner:
         host.print(spec.banner)
-    host.start(spec.argv, cwd=spec.record.cwd, env=spec.env, argv0=spec.argv0, kind=spec.kind)
+    record = spec.record
+    host.start(
+        spec.argv,
+        cwd=record.cwd,
+        env=spec.env,
+        argv0=spec.argv0,
+        inheritance=Inheritance(record.umask, record.limits),
+        kind=spec.kind,
+    )

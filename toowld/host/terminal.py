@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.loop import Loop
 from toowld.host.pty import Pty
 from toowld.session import effects as do
@@ -43,14 +44,21 @@ class Terminal:
         self._typed: deque[bytes | memoryview] = deque()  # what the child has not taken yet
 
     def start(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], size: Size, argv0: str | None
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        size: Size,
+        argv0: str | None,
+        inheritance: Inheritance = NOTHING_GIVEN,
     ) -> int:
         """Start the child; its pid. It is not read before `listen`.
 
         Raises:
             SpawnFailed: it can't be started; nothing is left behind.
         """
-        self._pty = Pty.spawn(argv, cwd=cwd, env=env, size=size, argv0=argv0)
+        self._pty = Pty.spawn(argv, cwd=cwd, env=env, size=size, argv0=argv0, inheritance=inheritance)
         return self._pty.pid
 
     def listen(self) -> None:

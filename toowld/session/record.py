@@ -53,6 +53,10 @@ class Record:
     cwd: str = "/"
     cwd_at: float = 0.0  # when that folder was seen
     env: Mapping[str, str] = field(default_factory=dict)
+    umask: int | None = None  # of the child; None: as the daemon has it
+    limits: Mapping[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # of the child: (soft, hard), -1 is none
     on_restore: str | None = None  # a command line for the user's shell, offered after the session was lost
     rows: int = DEFAULT_SIZE.rows
     cols: int = DEFAULT_SIZE.cols
@@ -115,6 +119,7 @@ class Record:
         values["state"] = self.state.value
         values["argv"] = None if self.argv is None else list(self.argv)
         values["env"] = dict(self.env)
+        values["limits"] = {name: list(pair) for name, pair in self.limits.items()}
         return values
 
     @classmethod
@@ -139,6 +144,11 @@ class Record:
             }
         if isinstance(known.get("argv"), list):
             known["argv"] = tuple(known["argv"])
+        if isinstance(known.get("limits"), dict):
+            known["limits"] = {
+                name: tuple(pair) if isinstance(pair, list) else pair
+                for name, pair in known["limits"].items()
+            }
         record = cls(**known)
         _check_types(record)
         return record
@@ -155,7 +165,7 @@ _SHUTDOWN_SIGNALS = (1, 15)
 _NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str, type(None)), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,), "env": (dict,),
-    "cwd_at": _NUMBER, "on_restore": (str, type(None)),
+    "umask": (int, type(None)), "limits": (dict,), "cwd_at": _NUMBER, "on_restore": (str, type(None)),
     "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
     "end_requested": (bool,),
     "end_reason": (str, type(None)), "exit_code": (int, type(None)), "exit_signal": (int, type(None)),
@@ -173,12 +183,26 @@ def _check_types(record: Record) -> None:
     texts = [*(record.argv or ()), *record.env, *record.env.values()]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("the record's argv or env holds something that is no text")
+    if not all(_is_limit(name, pair) for name, pair in record.limits.items()):
+        raise BadRecord("the record's limits hold something that is none")
+    if record.umask is not None and not 0 <= record.umask <= 0o777:
+        raise BadRecord("the record's umask is impossible")
     if not 0 <= record.next_seq < 1 << 63:
         raise BadRecord("the record's next_seq is impossible")
     try:
         _ = record.size
     except ValueError as error:
         raise BadRecord(f"the record's size is impossible: {error}") from error
+
+
+def _is_limit(name: object, pair: object) -> bool:
+    """Whether that can be given to a process: -1 is no limit at all."""
+    return (
+        isinstance(name, str)
+        and isinstance(pair, tuple)
+        and len(pair) == 2
+        and all(type(value) is int and -1 <= value < 1 << 63 for value in pair)
+    )
 
 
 def encode(record: Record) -> bytes:

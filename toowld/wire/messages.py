@@ -149,7 +149,7 @@ class Detach(Message):
 
 @dataclass(frozen=True, slots=True)
 class Detached(Message):
-    """The attachment is over, the session is not. ``reason``: "client", "requested", "protocol", …"""
+    """The attachment is over, the session is not. ``reason``: "client", "requested", "protocol error: …" …"""
 
     TAG: ClassVar[int] = 10
     reason: str
