@@ -43,6 +43,9 @@ DEADLINE = 20.0
 #: The part of a skip reason that CI accepts: what no package can give this kind of machine.
 MACHINE_CANNOT = "machine cannot: "
 
+#: The end of what an attach paints before the session's own output: the cursor is shown.
+PAINTED = b"\x1b[?25h"
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from toowl import banner
+from toowl import banner, picture
 from toowl.attachment import Attachment, Outcome, Phase
 from toowl.connection import Connection, Dialler
 from toowl.keys import Chords, DetachRequested, Send
@@ -64,10 +64,16 @@ def attach(client: Client, params: Mapping[str, Any], dialler: Dialler | None = 
     with client:
         require_terminal()
         request = _request(params)
+        painted = picture.ask(client, request) if request["replay"] and request["from_seq"] is None else None
+        if painted is not None:
+            # Asked to draw anew all the same: a picture has no images, and some programs know more than we do.
+            request |= {"from_seq": painted.seq, "redraw": True}
         attached = _ask(client, request)
         attachment = Attachment(
             attached, session=str(request["session"]), read_only=bool(request["read_only"])
         )
+        if painted is not None and attached.seq >= painted.seq:
+            attachment.paint(painted)
         with RawTerminal() as terminal:
             session_id = attached.about.get("id")
             connection = Connection(client, session_id if isinstance(session_id, str) else None, dialler)

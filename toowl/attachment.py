@@ -60,6 +60,19 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """What paints the session as it was before ``seq``, and the beginning of a sequence that goes on there.
+
+    ``fresh_line``: the cursor is on an empty line then.
+    """
+
+    seq: int
+    data: bytes
+    unfinished: bytes
+    fresh_line: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attachment ended: what to tell the user, and the exit status; or an error instead.
 
@@ -84,7 +97,7 @@ class Attachment:
         self.phase = Phase.OPEN
         self.outcome: Outcome | None = None
         self.seq = attached.seq
-        self.screen: deque[bytes | Lost | Notice] = deque()
+        self.screen: deque[bytes | Lost | Notice | Picture] = deque()
         self.screen_bytes = 0
         self.outbox = bytearray()
         self.unacknowledged: deque[tuple[int, bytes]] = deque()
@@ -96,6 +109,13 @@ class Attachment:
         self._input_seq = attached.input_seq
         self._in_flight = 0
         self._typed = bytearray()
+
+    def paint(self, picture: Picture) -> None:
+        """Show this first: the session before the output that was asked for."""
+        if self.phase in _SHOWN:
+            self.screen.append(picture)
+            self.screen_bytes += len(picture.data)
+        self._show(self._queries.feed(picture.unfinished))
 
     # -- from the session ---------------------------------------------------------------------------------
 

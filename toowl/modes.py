@@ -27,6 +27,10 @@ _NORMALLY_OFF = (
     2004,  # bracketed paste
     1, 66,  # application cursor keys, application keypad
     5,  # reverse video
+    45, 1045,  # wrapping backwards
+    67, 1039,  # what Backspace and Alt send
+    2027,  # characters that belong together
+    2033, 5522,  # reports of visibility and of pastes
 )  # fmt: skip
 _REPORTING = frozenset(_NORMALLY_OFF) - {2026, 1, 66, 5}
 #: DEC private modes that are on in a fresh terminal.
@@ -34,6 +38,9 @@ _NORMALLY_ON = (7, 25)  # autowrap, cursor visible
 _ALTERNATE = (47, 1047, 1049)
 _ORIGIN, _LEFT_RIGHT_MARGINS = 6, 69
 _INSERT, _NEWLINE = 4, 20  # ANSI modes
+
+#: A tab stop in every eighth column, as far as any terminal is wide: CUF stops at the edge of narrower ones.
+_TABS = b"\x1b7\r\x1b[3g" + b"\x1b[8C\x1bH" * 64 + b"\x1b8"
 
 #: xterm keeps ten titles; a program that pushes without end must not make us pop without end.
 _MAX_TITLES = 10
@@ -51,9 +58,9 @@ _END = rb"\x07\x18\x1a\x1b"
 
 _TRACKED = re.compile(
     rb"\x1b(?:"
-    rb"\[(?P<private>[?>=<!]?)(?P<params>" + _N + rb")(?P<final>[hlurtp]| q)"
+    rb"\[(?P<private>[?>=<!]?)(?P<params>" + _N + rb")(?P<final>[ghlurtp]| q)"
     rb"|\[>(?P<keys>" + _N + rb")[mn]"
-    rb"|(?P<short>[=>cno]|[()*+][ -/]?[0-~])"
+    rb"|(?P<short>[=>cnoH|}~]|[()*+][ -/]?[0-~])"
     rb"|\](?:8;[^;" + _END + rb"]*;(?P<link>[^" + _END + rb"]?)"
     rb"|(?P<colour>4|1[0-2]);(?P<spec>[^" + _END + rb"]{0,64})"
     rb"|(?P<plain>104|11[0-2])(?![0-9;]))"
@@ -88,8 +95,10 @@ class Modes:
         self._attributes = False
         self._link = False
         self._shifted = False
+        self._right_shifted = False
         self._charsets: set[bytes] = set()
         self._cursor_shape = False
+        self._tabs = False
         self._modified_keys: set[int] = set()
         self._colours: set[int] = set()
         # The keyboard stacks of the main and of the alternate screen: depth, and whether the flags at the
@@ -186,6 +195,8 @@ class Modes:
                     self._private(number, final == b"h")
             case (b"", b"h") | (b"", b"l"):
                 _put(self._ansi, {_INSERT, _NEWLINE} & set(numbers), final == b"h")
+            case b"", b"g":
+                self._tabs = True
             case (b">", b"u") | (b"<", b"u") | (b"=", b"u"):
                 self._keyboard(private, numbers)
             case b"", b" q":
@@ -229,10 +240,14 @@ class Modes:
         first = sequence[:1]
         if first in b"=>":
             self._keypad = first == b"="
+        elif first == b"H":
+            self._tabs = True
         elif first == b"c":
             self._forget()
         elif first in b"no":
             self._shifted = True
+        elif first in b"|}~":
+            self._right_shifted = first != b"}"  # G2 is usual
         elif first in b"()*+":
             if sequence[1:] == b"B":
                 self._charsets.discard(first)
@@ -279,9 +294,13 @@ class Modes:
             undo.append(b"\x1b]8;;\x1b\\")
         if self._shifted:
             undo.append(b"\x0f")
+        if self._right_shifted:
+            undo.append(b"\x1b}")
         undo += [b"\x1b%cB" % charset for charset in sorted(self._charsets)]
         undo += [b"\x1b[%dl" % mode for mode in sorted(self._ansi)]
         undo.append(self._undo_margins())
+        if self._tabs:
+            undo.append(_TABS)
         if self._cursor_shape:
             undo.append(b"\x1b[0 q")
         undo += [b"\x1b[?%dh" % mode for mode in _NORMALLY_ON if mode in self._off]

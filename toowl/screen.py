@@ -12,7 +12,7 @@ from __future__ import annotations
 import signal
 
 from toowl import banner
-from toowl.attachment import Attachment, Lost, Notice
+from toowl.attachment import Attachment, Lost, Notice, Picture
 from toowl.modes import Modes
 from toowl.terminal import RawTerminal
 from toowld import wire
@@ -48,6 +48,7 @@ class Screen:
         self._written = 0  # of the first piece of attachment.screen
         self._recent = b""  # the last bytes of the session's output that were written
         self._line_start = True
+        self._painted: Picture | None = None  # while it is being written
         self._drop_input = False  # the terminal may have sent bytes that nobody typed
 
     @property
@@ -77,7 +78,10 @@ class Screen:
             if not screen:
                 return
             piece = screen[0]
-            if not isinstance(piece, bytes):
+            if isinstance(piece, Picture):
+                self._painted = piece
+                screen[0] = piece = piece.data
+            elif not isinstance(piece, bytes):
                 screen[0] = piece = (
                     self._gap_notice(piece) if isinstance(piece, Lost) else self._notice(piece)
                 )
@@ -94,6 +98,9 @@ class Screen:
             if self._written == len(piece):
                 screen.popleft()
                 self._written = 0
+                if self._painted is not None:
+                    self._line_start = self._painted.fresh_line
+                    self._painted = None
 
     def bell(self) -> None:
         """What was typed is refused."""

@@ -54,6 +54,7 @@ def after(*pieces: bytes) -> bytes:
         (b"\x1b]8;id=1;https://example.org\x1b\\text", b"\x1b]8;;\x1b\\"),
         (b"\x1b]12;red\x07\x1b]4;1;#ffffff\x07", b"\x1b]104\x1b\\\x1b]112\x1b\\"),
         (b"\x1b[?10\n49h", b"\x1b[?1049l"),
+        (b"\x1b[?45;1045;67h", b"\x1b[?45l\x1b[?1045l\x1b[?67l"),
         (b"\x1bc\x0e\x1b[1m", b"\x1b[m\x0f"),
     ],
 )

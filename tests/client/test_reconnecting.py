@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.client.cutter import Cutter
-from tests.harness import Sandbox, Terminal, wait_for
+from tests.harness import PAINTED, Sandbox, Terminal, wait_for
 
 _OURS = re.compile(rb"(?:\x1bD\x1bM)?\x1b7\x1b\[\?6l.*?\x1b8", re.DOTALL)
 
@@ -65,7 +65,8 @@ def test_output_that_is_cut_again_and_again_is_exact(sandbox: Sandbox, daemon: b
     session = running(sandbox, "stty -echo -onlcr; echo ready; read x; seq 1 200000; echo done; read x")
     with Cutter(sandbox, session) as cutter:
         terminal = cutter.attach("work")
-        terminal.expect("ready\n")
+        terminal.expect("ready")
+        terminal.expect(PAINTED)
         if not daemon:
             cutter.down()
             sandbox.kill9()
@@ -77,7 +78,9 @@ def test_output_that_is_cut_again_and_again_is_exact(sandbox: Sandbox, daemon: b
         detach(terminal)
         assert cutter.cuts >= 10
     wanted = b"".join(b"%d\n" % number for number in range(1, 200_001))
-    shown = without_banner(terminal.output).partition(b"ready\n")[2].partition(b"done\n")[0]
+    shown = (
+        without_banner(terminal.output).partition(PAINTED)[2].removeprefix(b"ready\n").partition(b"done\n")[0]
+    )
     assert hashlib.sha256(shown).digest() == hashlib.sha256(wanted).digest()
 
 
@@ -87,11 +90,14 @@ def test_a_slow_reader_is_cut_and_misses_nothing(sandbox: Sandbox) -> None:
     session = running(sandbox, "stty -echo -onlcr; echo ready; read x; seq 1 30000; echo done; read x")
     with Cutter(sandbox, session, budgets=iter([None, 20_000, 20_000, 20_000])) as cutter:
         terminal = cutter.attach("work")
-        terminal.expect("ready\n")
+        terminal.expect("ready")
+        terminal.expect(PAINTED)
         terminal.send(b"\r")
         terminal.expect("done")
         detach(terminal)
-    shown = without_banner(terminal.output).partition(b"ready\n")[2].partition(b"done\n")[0]
+    shown = (
+        without_banner(terminal.output).partition(PAINTED)[2].removeprefix(b"ready\n").partition(b"done\n")[0]
+    )
     assert shown == b"".join(b"%d\n" % number for number in range(1, 30_001))
 
 
@@ -146,7 +152,8 @@ def test_what_is_typed_while_down_is_shown_as_pending_and_delivered_once(sandbox
         terminal.expect("last\r\nlast\r\n")
         detach(terminal)
     assert sandbox.output(session) == b"ready\r\nfirst\r\nfirst\r\nonce\r\nonce\r\nlast\r\nlast\r\n"
-    assert without_banner(terminal.output).startswith(sandbox.output(session))
+    shown = without_banner(terminal.output).partition(PAINTED)[2].removeprefix(b"ready\r\n")
+    assert b"ready\r\n" + shown == sandbox.output(session) + b"[detached from work]\r\n"
 
 
 def test_what_was_typed_for_another_shell_is_discarded(sandbox: Sandbox) -> None:

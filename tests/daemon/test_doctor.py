@@ -93,6 +93,7 @@ WELL = Facts(
     pty_used=3,
     pty_max=4096,
     wall=1_800_000_000.0,
+    emulator_error=None,
     clock_jump=0.01,
 )
 

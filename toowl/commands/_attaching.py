@@ -95,7 +95,10 @@ def _here() -> str:
 def put_on_terminal(
     client: Client, session: str, *, read_only: bool = False, replay: bool = True, respawn: bool = True
 ) -> int:
-    """Attach this terminal to a session until it ends or is detached. Takes the connection over."""
+    """Attach this terminal to a session until it ends or is detached. Takes the connection over.
+
+    ``replay``: show what the session shows, before what comes.
+    """
     from toowl.attach import attach
     from toowl.connection import Dialler
 

@@ -23,9 +23,9 @@ def parser() -> Parser:
         "attach",
         SUMMARY,
         usage="toowl attach|a SESSION [--read-only] [--no-replay] [--no-respawn] [--create]",
-        description="""Put a session on this terminal: first what it printed lately, then what it prints. Ctrl-\\ then
-        d detaches; Ctrl-\\ then ? lists the other keys. Several terminals can be attached to one
-        session. When the program of the session ends, attach exits with its status (128+n for signal
+        description="""Put a session on this terminal: as it looks now, with its scrollback, then what it
+        prints. Ctrl-\\ then d detaches; Ctrl-\\ then ? lists the other keys. Several terminals can be attached
+        to one session. When the program of the session ends, attach exits with its status (128+n for signal
         n). Attaching an ended session shows its scrollback and starts its program again below it.""",
         examples=(
             ("toowl a work", "back to the session called work"),
@@ -36,7 +36,7 @@ def parser() -> Parser:
     add_session(made)
     made.add_argument("--read-only", action="store_true", help="watch only: nothing that is typed goes in")
     made.add_argument(
-        "--no-replay", action="store_true", help="begin with what comes now, not with the scrollback"
+        "--no-replay", action="store_true", help="begin with what comes now, not with what is on the screen"
     )
     made.add_argument(
         "--no-respawn", action="store_true", help="only show an ended session, do not start it again"

@@ -21,6 +21,7 @@ from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
 from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.restoring import By
+from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.errors import (
     AttachRefused,
@@ -34,7 +35,7 @@ from toowld.host.params import Params
 from toowld.log import LogReader
 from toowld.log.view import LogView
 from toowld.session import Session, State
-from toowld.wire import Ended, Hello, Request
+from toowld.wire import Ended, Hello, Request, Size
 from toowld.wire.text import pack_text
 
 #: How long a client waits for a session that is just being started or ended (seconds).
@@ -43,7 +44,7 @@ ATTACH_PATIENCE = 3.0
 #: How long `list` waits for custodians that are slow to say how they are (seconds).
 REFRESH_TIMEOUT = 1.0
 
-FEATURES = ("ExportCast",)
+FEATURES = ("ExportCast", "Screen")
 
 _Handler = Callable[[Params], Awaitable[Mapping[str, Any]]]
 
@@ -56,11 +57,18 @@ class Broker:
     """
 
     def __init__(
-        self, registry: Registry, store: Store, lifecycle: Lifecycle, own: Mapping[str, _Handler], gate: bool
+        self,
+        registry: Registry,
+        store: Store,
+        lifecycle: Lifecycle,
+        screens: Screens,
+        own: Mapping[str, _Handler],
+        gate: bool,
     ) -> None:
         self._registry = registry
         self._store = store
         self._lifecycle = lifecycle
+        self._screens = screens
         self._gate = gate
         self._connections: set[Connection] = set()
         self._handlers: dict[str, _Handler] = {
@@ -76,6 +84,7 @@ class Broker:
             "restart": self._restart,
             "restore": self._restore,
             "read_log": self._read_log,
+            "screen": self._screen,
             **own,
         }
 
@@ -216,6 +225,14 @@ class Broker:
         limit = params.integer("limit", LOG_PAGE)
         return await asyncio.to_thread(log_page, LogReader(self._store.folder(entry.record.id)), seq, limit)
 
+    async def _screen(self, params: Params) -> Mapping[str, Any]:
+        """What a client puts on its terminal before it attaches "from seq"."""
+        entry = await self._settled(params)
+        terminal = None if params.integer_or_none("rows") is None else params.size()
+        await self._refresh(entry)
+        size = _size_with(entry, terminal) if not params.flag("read_only", False) else None
+        return await self._screens.picture(self._store.folder(entry.record.id), size, terminal)
+
     # --- attach -----------------------------------------------------------------------------------------
 
     async def attach(self, connection: Connection, request: Request) -> None:
@@ -295,3 +312,16 @@ def _keeper_of(entry: Entry) -> Keeper:
         f"session {label}: its custodian does not answer: "
         f"`toowld doctor` tells why, `toowl kill --force {label}` ends it"
     )
+
+
+def _size_with(entry: Entry, terminal: Size | None) -> Size | None:
+    """What a session's size will be with one more client who may type: the smallest of all (`Session._fit_size`)."""
+    if terminal is None:
+        return None
+    others = [
+        Size(rows=about["rows"], cols=about["cols"])
+        for about in (entry.live.get("client_list", ()) if entry.running else ())
+        if about.get("rows") and about.get("cols") and not about.get("read_only")
+    ]
+    sizes = [terminal, *others]
+    return Size(rows=min(size.rows for size in sizes), cols=min(size.cols for size in sizes))

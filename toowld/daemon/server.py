@@ -26,6 +26,7 @@ from toowld.daemon.adopt import Adoption
 from toowld.daemon.broker import Broker
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Registry
+from toowld.daemon.screens import LOOK_EVERY, Screens
 from toowld.daemon.store import Store
 from toowld.daemon.systemd import Notifier
 from toowld.errors import ConfigError, RefusedError, ToowlError
@@ -67,6 +68,7 @@ class Daemon:
         self._store = Store(paths.sessions)
         self._registry = Registry(self._store)
         self._lifecycle = Lifecycle(paths, self._config, self._gate, self._registry, self._store)
+        self._screens = Screens()
         self._adoption = Adoption(paths.custodians, self._registry, self._store, self._lifecycle)
         own = {
             "status": self._status,
@@ -74,7 +76,7 @@ class Daemon:
             "stop": self._on_stop,
             "reload": self._on_reload,
         }
-        self._broker = Broker(self._registry, self._store, self._lifecycle, own, self._gate)
+        self._broker = Broker(self._registry, self._store, self._lifecycle, self._screens, own, self._gate)
 
     async def run(self) -> None:
         """Serve until told to stop.
@@ -97,14 +99,17 @@ class Daemon:
                 self._on_ready()
                 ticker = loop.create_task(self._tick())
                 watchdog = loop.create_task(self._feed_watchdog())
+                follower = loop.create_task(self._follow_screens())
                 await self._stop.wait()
                 self._notifier.stopping()
                 ticker.cancel()
                 watchdog.cancel()
+                follower.cancel()
             finally:
                 self._close_listener()
         finally:
             self._broker.close()
+            self._screens.close()
             self._lifecycle.close()
             await asyncio.sleep(0)  # one turn, for the last bytes of standard sessions to their clients
             os.close(self._lock)
@@ -195,6 +200,11 @@ class Daemon:
             self._notifier.watchdog()
             await asyncio.sleep(interval)
 
+    async def _follow_screens(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self._screens.look([self._store.folder(entry.record.id) for entry in self._registry])
+
     # --- requests about ourselves -----------------------------------------------------------------------
 
     def _counts(self) -> dict[str, int]:
@@ -248,6 +258,7 @@ class Daemon:
             ],
             "skipped": [{"path": item.path, "reason": item.reason} for item in self._adoption.skipped],
             "zygote_pid": self._lifecycle.zygote.pid,
+            "screen_problems": self._screens.problems,
             "scopes": scopes.manager,
             "scopes_reason": scopes.reason,
         }

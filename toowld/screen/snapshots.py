@@ -71,17 +71,27 @@ def save(folder: Path, snapshot: Snapshot) -> None:
 def load(folder: Path) -> Snapshot | None:
     """The newest snapshot; None if there is none that can be used."""
     try:
-        fd = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        return _parse(_read(folder, _MAX_BYTES))
+    except (OSError, struct.error, zlib.error, ValueError):
         return None
+
+
+def seq_of(folder: Path) -> int:
+    """How far the newest snapshot has come, as its header says; 0 if there is none."""
+    try:
+        magic, _, seq, *_ = _HEADER.unpack(_read(folder, _HEADER.size))
+    except (OSError, struct.error):
+        return 0
+    return int(seq) if magic == _MAGIC else 0
+
+
+def _read(folder: Path, limit: int) -> bytes:
+    fd = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(fd, "rb") as file:
         about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode) or about.st_size > _MAX_BYTES:
-            return None
-        try:
-            return _parse(file.read())
-        except (OSError, struct.error, zlib.error, ValueError):
-            return None
+            return b""
+        return file.read(limit)
 
 
 def _parse(found: bytes) -> Snapshot | None:

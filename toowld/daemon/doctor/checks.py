@@ -263,6 +263,24 @@ def check_limits(facts: Facts) -> Findings:
         yield ok("terminals", detail)
 
 
+def check_screens(facts: Facts) -> Findings:
+    """Whether an attach can show exactly what a session shows."""
+    instead = "attach shows the last megabyte of output as it was printed"
+    problems = facts.report.get("screen_problems", {}) if facts.report is not None else {}
+    if facts.emulator_error is not None:
+        what, _, next_step = facts.emulator_error.rpartition(": ")
+        yield warn("screens", f"{what}: {instead}", next_step)
+    elif problems:
+        reason = next(iter(problems.values()))
+        yield warn(
+            "screens",
+            f"what {some_of(sorted(problems))} shows could not be followed: {reason}",
+            f"nothing has to be done: it is tried again, and until then {instead}",
+        )
+    else:
+        yield ok("screens", "an attach shows what the session shows")
+
+
 def check_clock(facts: Facts) -> Findings:
     if facts.wall < _EPOCH:
         yield warn(
@@ -301,6 +319,7 @@ CHECKS: tuple[Callable[[Facts], Findings], ...] = (
     check_scopes,
     check_linger,
     check_limits,
+    check_screens,
     check_clock,
     check_reboot,
 )

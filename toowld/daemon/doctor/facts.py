@@ -85,3 +85,4 @@ class Facts:
     pty_max: int | None
     wall: float
     clock_jump: float | None  # seconds that the wall clock gained on the boot clock since the daemon's start
+    emulator_error: str | None  # why there is no terminal emulator; None: there is one

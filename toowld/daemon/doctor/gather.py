@@ -20,10 +20,11 @@ import psutil
 from toowld import __version__
 from toowld.client import Client
 from toowld.daemon.doctor.facts import Facts, Folder, Keeper, Service
-from toowld.errors import ToowlError
+from toowld.errors import ScreenUnavailable, ToowlError
 
 if TYPE_CHECKING:
     from toowld.paths import Paths
+from toowld.screen import library
 
 #: For one custodian to say hello. They do nothing else for long, so one that needs more is stuck.
 _HELLO_SECONDS = 2.0
@@ -67,6 +68,7 @@ def gather(paths: Paths, env: Mapping[str, str] | None = None) -> Facts:
         pty_max=_number(Path("/proc/sys/kernel/pty/max")),
         wall=time.time(),
         clock_jump=_clock_jump(pid, started_at) if pid and started_at else None,
+        emulator_error=_emulator_error(),
     )
 
 
@@ -225,6 +227,14 @@ def _clock_jump(pid: int, started_at: float) -> float | None:
         return None
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return (time.time() - started_at) - age
+
+
+def _emulator_error() -> str | None:
+    try:
+        library.load()
+    except ScreenUnavailable as error:
+        return str(error)
+    return None
 
 
 def _system() -> str:
