@@ -3,7 +3,8 @@
 #   make run     a session in this terminal that survives its daemon
 #   make test    the suite                       make lint   ruff, mypy
 #   make e2e     what needs root and a systemd   make demo   the promise, shown without a terminal
-#   make bench   toowl beside tmux, screen, dtach; ARGS="--only echo,text --contender toowl,tmux" for a part of it
+#   make bench   toowl beside tmux, screen, dtach, into docs/performance.md; ARGS="--only echo,text" for a part
+#   make bench-quick  ratios to tmux now, beside those that are committed: did something become slower?
 #   make soak    everything killed at random for MINUTES=10, with SEED=…; JSON=FILE for the figures
 #   make docs    man pages and command reference  make clean  everything made here, gone
 
@@ -20,7 +21,7 @@ MINUTES ?= 10
 # What parts of the suite run against, or need.
 TOOLS := tmux asciinema dtach screen strace zsh fish dbus-daemon systemctl man setsid
 
-.PHONY: run test lint e2e soak bench demo docs clean lacks
+.PHONY: run test lint e2e soak bench bench-quick demo docs clean lacks
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -42,7 +43,10 @@ soak: $(VENV)/.tested
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 bench: $(VENV)/.installed
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench run $(ARGS)
+
+bench-quick: $(VENV)/.installed
+	@$(BIN)/python -m bench quick $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/python packaging/demo.py

@@ -1,6 +1,6 @@
 """The program in a session: ``python -I -S child.py MODE [ARGUMENT…]``, the same for every contender.
 
-``print FILE MARKER``  answers ``p`` with PONG and ``g`` with the file, the marker behind it
+``print FILE MARKER``  answers ``p`` with PONG, and ``g`` with the file and the marker, in which times are counted
 ``echo``               gives back each byte, without the kernel's own echo
 ``flood COUNTS N GATE`` waits for the pipe GATE to be opened, then prints while the first byte of COUNTS is not 0, and
                        counts the bytes there as its Nth number
@@ -34,12 +34,14 @@ def _print(file: str, marker: str) -> None:
     tty.setcbreak(0)  # output is processed (ONLCR) as for any program; only input comes key by key
     with open(file, "rb") as opened:
         payload = opened.read()
+    times = 0
     while key := os.read(0, 1):
         if key == b"p":
             _write(b"PONG")
         elif key == b"g":
+            times += 1
             _write(payload)
-            _write(marker.encode())
+            _write(marker.format(times).encode())
 
 
 def _echo() -> None:
@@ -70,7 +72,7 @@ def _show(file: str, marker: str) -> None:
     with open(file, "rb") as opened:
         while piece := opened.read(_PIECE):
             _write(piece)
-    _write(marker.encode())
+    _write(marker.format(0).encode())
     while os.read(0, 4096):
         pass
 

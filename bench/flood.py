@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.contenders import Contender
+from bench.contender import Contender
 from bench.outer import limit
 from bench.run import child_command
 

@@ -167,3 +167,28 @@ class Outer:
             yield
         except OSError as error:  # EIO: nobody has the tty any more
             raise TooSlow(f"{self.name} ended too early: {error.strerror}") from None
+
+
+def read_all(outers: Sequence[Outer], marker: bytes, seconds: float = 120) -> list[float]:
+    """Read several terminals until the marker has come to each; when that was, by `time.perf_counter`.
+
+    Raises:
+        TooSlow: it does not come.
+    """
+    waiting = {outer.fd: number for number, outer in enumerate(outers)}
+    ends = [b""] * len(outers)
+    times = [0.0] * len(outers)
+    poll = select.poll()
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    with limit(seconds, "the end of what is printed"):
+        while waiting:
+            for fd, _ in poll.poll():
+                number = waiting[fd]
+                end = ends[number] + os.read(fd, _READ)
+                ends[number] = end[-len(marker) :]
+                if marker in end:
+                    times[number] = time.perf_counter()
+                    poll.unregister(fd)
+                    del waiting[fd]
+    return times

@@ -1,6 +1,6 @@
-"""PURE: what the sessions print. The same bytes in every run, so that runs can be compared.
+"""What the sessions print: the same bytes in every run, so that runs can be compared.
 
-Nothing in here contains `MARKER`, by which the outer terminal knows that everything has arrived.
+Nothing of it begins like `MARKER`, by which the outer terminal knows that everything has arrived.
 """
 
 from __future__ import annotations
@@ -11,8 +11,15 @@ from collections.abc import Iterator
 #: Of the user's terminal: about half of a laptop's screen.
 ROWS, COLS = 40, 120
 
-#: Of characters that no payload has, so that no contender can save itself writing them in one run.
-MARKER = "<@END@>"
+#: Behind what is printed, with a number that tells one time from the next. Of characters that no payload has, so that
+#: no contender can save itself writing them in one run.
+MARKER = "<@END {} @>"
+
+
+def marker(number: int = 0) -> bytes:
+    """What the outer terminal waits for."""
+    return MARKER.format(number).encode()
+
 
 _WORDS = [
     *(

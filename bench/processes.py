@@ -35,6 +35,14 @@ def family(pid: int) -> list[int]:
         return []
 
 
+def runs(pid: int) -> bool:
+    """Whether it does; one that only waits to be reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def parent(pid: int) -> int:
     """Who started it, or took it in."""
     return psutil.Process(pid).ppid()

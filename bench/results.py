@@ -1,4 +1,4 @@
-"""The figures as JSON, and the machine that they are of."""
+"""The figures as JSON in a file, and the machine that they are of."""
 
 from __future__ import annotations
 
@@ -9,48 +9,19 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench.figures import Results, Series
+
 FORM = 1
+
+#: How long we look whether somebody else keeps the machine busy.
+_LOOK_SECONDS = 2.0
+
 FILE = Path(__file__).with_name("results.json")
-
-
-@dataclass
-class Series:
-    """All figures of one quantity.
-
-    Attributes:
-        measure: what, with a dot before a part of it: ``echo.p50``.
-        x: what it grows with (sessions, clients, MiB of log); None where nothing does.
-        values: one of each round.
-    """
-
-    measure: str
-    contender: str
-    unit: str
-    x: int | None
-    values: list[float]
-
-
-@dataclass
-class Results:
-    """What one file holds."""
-
-    machine: dict[str, str]
-    versions: dict[str, str]
-    taken: str
-    series: list[Series]
-
-    def values(self, measure: str, contender: str, x: int | None = None) -> list[float] | None:
-        """None where it was not measured."""
-        for found in self.series:
-            if (found.measure, found.contender, found.x) == (measure, contender, x):
-                return found.values
-        return None
 
 
 def load(path: Path) -> Results:
@@ -79,30 +50,26 @@ def _rounded(series: Series) -> dict[str, Any]:
     return {**dataclasses.asdict(series), "values": [float(f"{value:.5g}") for value in series.values]}
 
 
-def merge(old: Results, new: Results) -> Results:
-    """The new ones, and of the old ones what was not measured again."""
-    again = {series.measure.partition(".")[0] for series in new.series}
-    kept = [series for series in old.series if series.measure.partition(".")[0] not in again]
-    return dataclasses.replace(new, series=[*kept, *new.series])
-
-
-def results_of(series: Iterable[Series], versions: Mapping[str, str], state: Path) -> Results:
-    """With the machine that we are on. ``state``: a folder where the logs were."""
-    return Results(
-        machine(state), dict(versions), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), list(series)
-    )
+def results_of(
+    series: Iterable[Series], versions: Mapping[str, str], described: Mapping[str, str]
+) -> Results:
+    """Figures that were just taken on the machine that is described."""
+    commit = _commit()
+    taken = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    stamped = [dataclasses.replace(found, commit=commit) for found in series]
+    return Results(dict(described), dict(versions), taken, stamped)
 
 
 def machine(state: Path) -> dict[str, str]:
-    """What figures depend on."""
+    """What figures depend on, before they are taken. ``state``: a folder where the logs will be."""
     return {
         "cpu": f"{os.cpu_count()} x {_cpu_model()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "virtual": _virtual(),
+        "busy before the run": f"{psutil.cpu_percent(_LOOK_SECONDS):.0f} %",
         "disk": _filesystem(state),
         "python": platform.python_version(),
-        "commit": _commit(),
     }
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from bench import child, payload
-from bench.contenders import Contender
-from bench.results import Series
+from bench.contender import Contender
+from bench.figures import Series
 
 T = TypeVar("T")
 
@@ -51,6 +52,12 @@ class Run:
             self.series[key] = Series(measure, contender, unit, x, [])
         self.series[key].values.append(value)
 
+    def forget(self, measures: Collection[str]) -> None:
+        """What was recorded of them: half of it shows nothing."""
+        self.series = {
+            key: series for key, series in self.series.items() if key[0].partition(".")[0] not in measures
+        }
+
     def amount(self, full: int, quick: int, smoke: int) -> int:
         """How much of something is done."""
         return {Effort.FULL: full, Effort.QUICK: quick, Effort.SMOKE: smoke}[self.effort]
@@ -65,8 +72,12 @@ class Run:
         self._worlds += 1
         folder = self.root / str(self._worlds)
         folder.mkdir()
-        with contextlib.ExitStack() as stack:
-            yield [stack.enter_context(kind(folder)) for kind in self.contenders if kind.name not in without]
+        try:
+            with contextlib.ExitStack() as stack:
+                kinds = [kind for kind in self.contenders if kind.name not in without]
+                yield [stack.enter_context(kind(folder)) for kind in kinds]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # gigabytes of logs that no disk needs to take
 
     def payload_file(self, kind: str, size: int) -> Path:
         """A file of what is to be printed."""

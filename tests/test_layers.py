@@ -65,6 +65,13 @@ PURE = [
     "toowl/reconnect.py",
     "toowl/literal.py",
     "toowl/when.py",
+    "bench/figures.py",
+    "bench/stats.py",
+    "bench/targets.py",
+    "bench/compare.py",
+    "bench/report.py",
+    "bench/tables.py",
+    "bench/charts.py",
 ]
 IMPURE = {
     "asyncio",

@@ -17,7 +17,7 @@ def test_every_contender_gets_its_figures(measures: str, tmp_path: Path) -> None
     need_program("dtach")
     file = tmp_path / "results.json"
     options = ["--effort", "smoke", "--contender", "toowl,dtach", "--only", measures, "--json", str(file)]
-    command = [sys.executable, "-m", "bench", *options]
+    command = [sys.executable, "-m", "bench", "run", *options]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = load(file)
