@@ -32,29 +32,75 @@ def test_round_trip(store: Store) -> None:
     assert [path.name for path in folder.iterdir()] == ["record"]
 
 
-@pytest.mark.parametrize("call", ["open", "fsync"])
-def test_a_failed_save_keeps_the_old_record(store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    store.save(RECORD)
+def failing(monkeypatch: pytest.MonkeyPatch, call: str, after: int = 0, code: int = errno.EIO) -> None:
+    """Let a function of `os` fail, after some calls that work."""
+    real, left = getattr(os, call), [after]
 
     def fail(*args: Any, **kwargs: Any) -> Any:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if left[0]:
+            left[0] -= 1
+            return real(*args, **kwargs)
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(StoreError, match="can't store session other: Input/output error"):
+
+
+#: Before the record is replaced, and after: the folder's fsync is the last that can go wrong.
+FAILURES = [("open", 0), ("fsync", 0), ("link", 0), ("replace", 0), ("fsync", 1)]
+
+
+@pytest.mark.parametrize(("call", "after"), FAILURES)
+def test_a_failed_save_keeps_the_old_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch, call: str, after: int
+) -> None:
+    store.save(RECORD)
+    failing(monkeypatch, call, after)
+    with pytest.raises(StoreError, match="can't store session other: Input/output error") as caught:
         store.save(RECORD.changed(name="other"))
     monkeypatch.undo()
+    assert not caught.value.replaced
     assert store.load_all() == ([RECORD], [])
     assert [path.name for path in store.folder(RECORD.id).iterdir()] == ["record"]
 
 
-def test_a_first_save_that_fails_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: Any, **kwargs: Any) -> Any:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_failed_save_that_can_not_be_undone_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's fsync fails, and then the disk lets nothing be renamed any more."""
+    store.save(RECORD)
+    failing(monkeypatch, "fsync", 1)
+    failing(monkeypatch, "replace", 1, errno.EROFS)
+    changed = RECORD.changed(name="other")
+    with pytest.raises(StoreError, match="Input/output error") as caught:
+        store.save(changed)
+    monkeypatch.undo()
+    assert caught.value.replaced
+    assert store.load_all() == ([changed], [])
+    store.save(RECORD)
+    assert store.load_all() == ([RECORD], [])
+    assert [path.name for path in store.folder(RECORD.id).iterdir()] == ["record"]
 
-    monkeypatch.setattr(os, "fsync", fail)
+
+@pytest.mark.parametrize(("call", "after"), [failure for failure in FAILURES if failure[0] != "link"])
+def test_a_first_save_that_fails_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, call: str, after: int
+) -> None:
+    failing(monkeypatch, call, after, errno.ENOSPC)
     with pytest.raises(StoreError, match="make room"):
         store.save(RECORD)
     assert not store.folder(RECORD.id).exists()
+
+
+def test_a_disk_without_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was replaced can't be brought back there; all else is as everywhere."""
+    store.save(RECORD)
+    failing(monkeypatch, "link", code=errno.EPERM)
+    changed = RECORD.changed(name="other")
+    store.save(changed)
+    assert store.load_all() == ([changed], [])
+    failing(monkeypatch, "fsync", 1)
+    with pytest.raises(StoreError) as caught:
+        store.save(RECORD)
+    assert caught.value.replaced
+    assert store.load_all() == ([RECORD], [])
 
 
 def test_a_save_that_was_cut_short(store: Store) -> None:

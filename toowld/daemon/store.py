@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ _REMOVED = "~removed"
 #: A record that could not be read has this behind its name.
 _DAMAGED = "~damaged"
 
+#: The record before, until the new one is safe.
+_BEFORE = "~before"
+
 #: The kernel takes at most 6 MiB of arguments and environment (execve(2)), so no record is larger.
 _MAX_BYTES = 16 << 20
 
@@ -37,9 +40,18 @@ class Skipped:
 
 
 class StoreError(ToowlError):
-    """A record could not be stored; what is in memory still says what the disk says."""
+    """A record could not be stored.
+
+    Attributes:
+        replaced: it is what the disk says nevertheless, for as long as the power stays on: the disk refused to make
+            it last, and then to take it back. Store the old one again as soon as that works.
+    """
 
     code = "store"
+
+    def __init__(self, text: str, *, replaced: bool = False) -> None:
+        super().__init__(text)
+        self.replaced = replaced
 
 
 class NotARecordFile(ToowlError):
@@ -65,31 +77,23 @@ class Store:
             durable: also against a power cut (fsync). Without, only against a crash of ours.
 
         Raises:
-            StoreError: it is not stored, and the old one still is.
+            StoreError: it is not stored, and the old one still is; or see `StoreError.replaced`.
         """
         folder = self.folder(changed.id)
-        temporary = folder / f"{_NAME}~"
+        replacing = _Replacing(folder / _NAME)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(record.encode(changed))
-                if durable:
-                    file.flush()
-                    os.fsync(fd)
-            temporary.replace(folder / _NAME)
-            if durable:
-                _sync_folder(folder)
+            replacing.write(record.encode(changed), durable=durable)
         except OSError as error:
-            with contextlib.suppress(OSError):  # nothing was created, or the disk is gone altogether
-                temporary.unlink()
+            undone = replacing.undo()
             with contextlib.suppress(OSError):  # a session that has anything at all keeps its folder
                 folder.rmdir()
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise StoreError(
+            text = (
                 f"can't store session {changed.label}: {error.strerror}: {folder}: "
                 f"{'make room and try again' if full else 'see `toowld doctor`'}"
-            ) from error
+            )
+            raise StoreError(text, replaced=not undone) from error
 
     def load_all(self) -> tuple[list[Record], list[Skipped]]:
         """All records, whatever their state, and what could not be read."""
@@ -154,7 +158,7 @@ class Store:
                 continue
             try:
                 left = {path.name for path in folder.iterdir()}
-                if left <= {f"{_NAME}~"}:
+                if left <= {f"{_NAME}~", f"{_NAME}{_BEFORE}"}:
                     shutil.rmtree(folder)
                 elif _NAME not in left:
                     strange.append(Skipped(str(folder), "a log without a record, and nobody who keeps it"))
@@ -176,6 +180,68 @@ class Store:
                 shutil.rmtree(doomed)
         except OSError as error:
             raise StoreError(f"can't remove {folder}: {error.strerror}") from error
+
+
+class _Replacing:
+    """One file that is replaced by another, all of it or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f"{path.name}~")
+        self._before = path.with_name(f"{path.name}{_BEFORE}")
+        self._replaced = False
+        self._take_back: Callable[[], object] = _no_way_back
+
+    def write(self, data: bytes, *, durable: bool) -> None:
+        """Put ``data`` in the file's place.
+
+        Raises:
+            OSError: it may be there, or not; call `undo`.
+        """
+        fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(fd)
+        if durable:
+            self._keep()
+        self._temporary.replace(self._path)
+        self._replaced = True
+        if durable:
+            _sync_folder(self._path.parent)
+            with contextlib.suppress(OSError):  # the next save removes it
+                self._before.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        """Give the old file a second name: whether the new one lasts is known only when it is in its place."""
+        self._before.unlink(missing_ok=True)  # of a daemon that died over it
+        try:
+            os.link(self._path, self._before)
+        except FileNotFoundError:
+            self._take_back = self._path.unlink  # it is the first
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):  # no hard links there (link(2))
+                raise
+        else:
+            self._take_back = lambda: self._before.replace(self._path)
+
+    def undo(self) -> bool:
+        """Leave nothing of a `write` that failed. Returns whether the old file, or none, is there again."""
+        with contextlib.suppress(OSError):  # nothing was created, or the disk is gone altogether
+            self._temporary.unlink()
+        try:
+            if self._replaced:
+                self._take_back()
+            else:
+                self._before.unlink(missing_ok=True)
+        except OSError:
+            return not self._replaced
+        return True
+
+
+def _no_way_back() -> None:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 def _sync_folder(folder: Path) -> None:
