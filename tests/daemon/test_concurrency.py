@@ -58,7 +58,7 @@ def test_who_was_asked_too_late_says_nothing_of_who_runs_now(tmp_path: Path) -> 
     """The custodian before was asked while it ended; by the time it failed to answer the session ran anew."""
     store = Store(tmp_path)
     registry = Registry(store)
-    entry = registry.create(Record(id="aa11aa11", persistent=False, state=State.RUNNING))
+    entry = registry.add(Record(id="aa11aa11", persistent=False, state=State.RUNNING))
     adoption = Adoption(tmp_path, registry, store, lifecycle=cast(Any, None))
     entry.keeper = cast(Any, object())
     adoption._mark_unreachable("aa11aa11")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,17 @@ from toowld.wire.text import pack_text
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(Store(tmp_path))
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def registry(store: Store) -> Registry:
+    return Registry(store)
 
 
 def added(registry: Registry, session_id: str, name: str | None = None) -> Any:
-    return registry.create(Record(id=session_id, name=name))
+    return registry.add(Record(id=session_id, name=name))
 
 
 def test_find_by_id_name_and_prefix(registry: Registry) -> None:
@@ -90,53 +97,212 @@ def test_what_the_disk_refuses_is_not_true(registry: Registry, monkeypatch: pyte
     entry = added(registry, "aa11aa11", "dev")
     before = entry.record
 
-    def refuse(self: Store, record: Record, *, durable: bool = True) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
         raise StoreError("no")
 
-    monkeypatch.setattr(Store, "save", refuse)
-    monkeypatch.setattr(Store, "forget", lambda self, session_id: refuse(self, before))
-    with pytest.raises(StoreError):
-        registry.change(entry, name="other")
-    assert entry.record is before
-    with pytest.raises(StoreError):
-        registry.create(Record(id="bb22bb22"))
-    assert "bb22bb22" not in registry
-    with pytest.raises(StoreError):
-        registry.forget(entry)
-    assert registry.find("dev") is entry
-    registry.observe(entry, state=State.ENDED)
-    assert entry.record.state is State.ENDED
+    async def attempts() -> None:
+        with pytest.raises(StoreError):
+            await registry.change(entry, name="other")
+        assert entry.record is before
+        with pytest.raises(StoreError):
+            await registry.create(Record(id="bb22bb22", name="other"))
+        assert "bb22bb22" not in registry
+        assert registry.free_name("other") == ("other", [])
+        with pytest.raises(StoreError):
+            await registry.forget(entry)
+        assert registry.find("dev") is entry
+        registry.observe(entry, state=State.ENDED)
+        assert entry.record.state is State.ENDED
+        await registry.settle()
+
+    monkeypatch.setattr(Store, "put", refuse)
+    monkeypatch.setattr(Store, "forget", refuse)
+    asyncio.run(attempts())
+
+
+def test_what_was_refused_and_could_not_be_undone_is_stored_as_it_is(
+    store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk says what memory does not: until it can be told again."""
+
+    def refuse(*args: Any, **options: Any) -> None:
+        put(*args, **options)
+        raise StoreError("no", replaced=True)
+
+    async def attempt() -> None:
+        entry = await registry.create(Record(id="aa11aa11", name="dev"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "put", refuse)
+            with pytest.raises(StoreError):
+                await registry.change(entry, name="other")
+        assert entry.record.name == "dev"
+        assert [record.name for record in store.load_all()[0]] == ["other"]
+        await registry.save_again()
+        assert store.load_all()[0] == [entry.record]
+
+    put = Store.put
+    asyncio.run(attempt())
 
 
 def test_every_change_has_its_version(registry: Registry) -> None:
     """A11: so that a late reader can tell old news."""
     entry = added(registry, "aa11aa11")
     versions = [entry.record.version]
-    registry.change(entry, name="x")
-    versions.append(entry.record.version)
-    registry.observe(entry, cwd="/")
-    versions.append(entry.record.version)
+
+    async def change() -> None:
+        await registry.change(entry, name="x")
+        versions.append(entry.record.version)
+        registry.observe(entry, cwd="/")
+        versions.append(entry.record.version)
+        await registry.settle()
+
+    asyncio.run(change())
     assert versions == sorted(set(versions))
 
 
 def test_who_waited_for_a_removed_session_learns_of_it(registry: Registry) -> None:
     entry = added(registry, "aa11aa11", "dev")
     registry.check(entry)
-    registry.forget(entry)
+    asyncio.run(registry.forget(entry))
     with pytest.raises(SessionNotFound, match="removed"):
         registry.check(entry)
+    with pytest.raises(SessionNotFound, match="removed"):
+        asyncio.run(registry.change(entry, name="x"))
+
+
+# --- while the disk takes its time ----------------------------------------------------------------------
+
+
+class Disk:
+    """Holds up every save until it is let go on with."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.fails = False
+        put = Store.put
+
+        def slow(*args: Any, **options: Any) -> None:
+            self.begun.release()
+            assert self.go.acquire(timeout=20)
+            if self.fails:
+                raise StoreError("no")
+            put(*args, **options)
+
+        patch.setattr(Store, "put", slow)
+
+    async def wait(self) -> None:
+        """Until a save has begun that was not waited for before."""
+        assert await asyncio.to_thread(self.begun.acquire, timeout=20)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["stored", "refused"])
+def test_what_is_observed_while_a_change_is_on_its_way(
+    store: Store, registry: Registry, slow: Disk, fails: bool
+) -> None:
+    """Both are true in the end, in memory and on the disk; or only what was observed, where the change is refused."""
+    entry = added(registry, "aa11aa11", "dev")
+
+    async def meanwhile() -> None:
+        change = asyncio.create_task(registry.change(entry, name="other"))
+        await slow.wait()
+        registry.observe(entry, cwd="/tmp")
+        registry.observe(entry, state=State.ENDED)
+        assert (entry.record.name, entry.record.cwd) == ("dev", "/tmp"), (
+            "true at once, what is not yet stored is not"
+        )
+        slow.fails = fails
+        slow.go.release()
+        await asyncio.wait([change])
+        assert (change.exception() is not None) is fails
+        slow.fails = False
+        await slow.wait()
+        slow.go.release()
+        await registry.settle()
+
+    asyncio.run(meanwhile())
+    record = entry.record
+    assert (record.name, record.cwd, record.state) == ("dev" if fails else "other", "/tmp", State.ENDED)
+    assert store.load_all() == ([record], [])
+    assert not slow.begun.acquire(blocking=False), "what was observed in two steps is stored in one"
+
+
+def test_a_name_and_an_id_are_taken_before_they_are_stored(registry: Registry, slow: Disk) -> None:
+    entry = added(registry, "aa11aa11", "dev")
+
+    async def meanwhile() -> None:
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                registry.change(entry, name="new"),
+                registry.create(Record(id="bb22bb22", name="newer")),
+            )
+        ]
+        await slow.wait()
+        await slow.wait()
+        for name in ("dev", "new", "newer", "bb22bb22"):
+            assert registry.free_name(name)[0] != name
+        assert registry.free_name("new", entry) == ("new", [])
+        assert [item.record.id for item in registry] == ["aa11aa11"]
+        slow.go.release(2)
+        await asyncio.gather(*tasks)
+        assert registry.free_name("dev") == ("dev", [])
+
+    asyncio.run(meanwhile())
+
+
+def test_nothing_is_stored_of_a_session_that_was_removed(
+    store: Store, registry: Registry, slow: Disk
+) -> None:
+    entry = added(registry, "aa11aa11", "dev")
+
+    async def meanwhile() -> None:
+        registry.observe(entry, cwd="/tmp")
+        await slow.wait()
+        removal = asyncio.create_task(registry.forget(entry))
+        registry.observe(entry, cwd="/var")
+        change = asyncio.create_task(registry.change(entry, name="late"))
+        slow.go.release(2)
+        await removal
+        with pytest.raises(SessionNotFound):
+            await change
+        await registry.settle()
+
+    asyncio.run(meanwhile())
+    assert not store.folder("aa11aa11").exists()
+
+
+def test_nothing_is_left_of_a_session_that_is_given_up(store: Store, registry: Registry, slow: Disk) -> None:
+    """The daemon ends before the disk has answered."""
+
+    async def meanwhile() -> None:
+        creation = asyncio.create_task(registry.create(Record(id="aa11aa11")))
+        await slow.wait()
+        creation.cancel()
+        slow.go.release()
+        with pytest.raises(asyncio.CancelledError):
+            await creation
+        assert "aa11aa11" not in registry
+
+    asyncio.run(meanwhile())
+    assert not store.folder("aa11aa11").exists()
 
 
 def test_commands_of_megabytes_fit_into_one_answer(registry: Registry) -> None:
     """The kernel takes such arguments, and all sessions are listed in one frame."""
     for number, argument in enumerate(("x" * (2 << 20), "ü" * (1 << 20), "\udcff" * (1 << 20))):
-        registry.create(Record(id=f"aa11aa1{number}", argv=("printf", argument)))
+        registry.add(Record(id=f"aa11aa1{number}", argv=("printf", argument)))
     infos = [entry.info() for entry in registry]
     assert len(encode(Response(1, pack_text({"sessions": infos})))) < MAX_FRAME // 100
     for info in infos:
         assert len(info["command"]) == MAX_COMMAND
         assert (info["command"][:8], info["command"][-1]) == ("printf " + info["command"][7], "…")
-    exactly = registry.create(Record(id="bb22bb22", argv=("x" * (MAX_COMMAND - 2), "y")))
+    exactly = registry.add(Record(id="bb22bb22", argv=("x" * (MAX_COMMAND - 2), "y")))
     assert exactly.info()["command"] == "x" * (MAX_COMMAND - 2) + " y"
 
 

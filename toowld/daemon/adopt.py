@@ -127,8 +127,8 @@ class Adoption:
         path = self._folder / f"{session_id}.sock"
         try:
             entry = self._registry.get(session_id)
-            if entry is not None and (entry.keeper is not None or entry.lock.locked()):
-                keeper.close()  # it was started anew while we asked: what we have reached is the one before
+            if entry is not None and (entry.keeper is not None or entry.lock.locked() or _is_leaving(entry)):
+                keeper.close()  # it was started anew while we asked, or has just ended: we have the one before
                 return
             if entry is None or not entry.known:
                 entry = self._register(session_id, info)
@@ -201,3 +201,8 @@ class Adoption:
         """Try again what did not answer, and take in what came back."""
         await self.scan()
         self._settle()
+
+
+def _is_leaving(entry: Entry) -> bool:
+    """Whether its custodian is known to have nothing more to do than to serve its last clients."""
+    return isinstance(entry.former, CustodianKeeper) and entry.former.link.is_open

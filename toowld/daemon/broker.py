@@ -171,7 +171,7 @@ class Broker:
     async def _rename(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
         name, notices = self._registry.free_name(params.text("name"), entry)
-        self._registry.change(entry, name=name)
+        await self._registry.change(entry, name=name)
         self._lifecycle.tell_name(entry)
         return entry.info() | {"notices": notices}
 
@@ -252,13 +252,10 @@ class Broker:
             ) from None
         try:
             self._registry.check(entry)
-            keeper: Keeper | None = None
-            if entry.record.state is State.ENDED:
-                if params.flag("respawn", True):
-                    await self._lifecycle.respawn(entry, By.ATTACH, env=params.environment("env", {}))
-                else:
-                    keeper = self._view(entry)
-            keeper = keeper or _keeper_of(entry)
+            if entry.record.state is State.ENDED and params.flag("respawn", True):
+                await self._lifecycle.respawn(entry, By.ATTACH, env=params.environment("env", {}))
+            # Ended: it was not started again, or what was started was a matter of moments.
+            keeper = self._view(entry) if entry.record.state is State.ENDED else _keeper_of(entry)
             sock, unread = connection.release()
             try:
                 try:

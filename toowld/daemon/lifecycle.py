@@ -102,20 +102,20 @@ class Lifecycle:
             last_active_at=now,
             state=State.STARTING,
         )
-        entry = self._registry.create(record)
+        entry = await self._registry.create(record)
         async with entry.lock:
             try:
                 await self._starting.start(entry, self._starting.spec(record, record, By.RESTART))
             except BaseException as error:
-                self._undo(entry, error)
+                await self._undo(entry, error)
                 raise
         _log.info("session %s registered: %s", record.id, "persistent" if persistent else "standard")
         return entry, notices + more
 
-    def _undo(self, entry: Entry, error: BaseException) -> None:
+    async def _undo(self, entry: Entry, error: BaseException) -> None:
         """Leave nothing of a session that could not be started."""
         try:
-            self._registry.forget(entry)
+            await self._registry.forget(entry)
         except StoreError as left:  # then it is shown for what it is, and can be removed later
             _log.error("%s", left)
             self._registry.observe(
@@ -151,7 +151,7 @@ class Lifecycle:
         gone = not os.path.isdir(record.cwd)  # noqa: PTH112 - a str that came from the kernel
         if gone:
             notices.append(f"the folder {record.cwd} is gone: the new shell starts in your home folder")
-        self._registry.change(
+        await self._registry.change(
             entry,
             state=State.STARTING,
             persistent=kept,
@@ -315,7 +315,7 @@ class Lifecycle:
                     f"end it first with `toowl kill {label}`"
                 )
             await self._let_go(entry)
-            self._registry.forget(entry)
+            await self._registry.forget(entry)
 
     async def _let_go(self, entry: Entry) -> None:
         """Make sure that whoever kept a session that has ended does not touch its files any more.

@@ -158,8 +158,12 @@ class News:
         entry.former = keeper or entry.former
         entry.gone.set()
         if isinstance(keeper, CustodianKeeper):
-            # Its news is stored: it may go when its clients have all.
-            self._background(self._try(entry, keeper, "shutdown", {}))
+            self._background(self._dismiss(entry, keeper))
+
+    async def _dismiss(self, entry: Entry, keeper: Keeper) -> None:
+        """Let a custodian go whose child has ended, once its clients have all: when that news is stored."""
+        await self._registry.stored(entry)
+        await self._try(entry, keeper, "shutdown", {})
 
     async def _try(self, entry: Entry, keeper: Keeper, method: str, params: Mapping[str, Any]) -> None:
         try:

@@ -3,6 +3,9 @@
 What somebody decides is stored before it is true in memory; if the disk says no, nothing has changed. What has
 happened anyway (`Registry.observe`) is true whatever the disk says, and found out again if it was not stored. Finding
 out what is true is left to `adopt` and `lifecycle`.
+
+The disk may take its time: records are written beside the loop (`saving`), those of one session one after the other.
+What is on its way there is nobody's yet, but its name and id are taken.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from toowld.daemon.link import REQUEST_TIMEOUT
+from toowld.daemon.saving import Saving
 from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
 from toowld.session import Record, State
@@ -58,8 +63,11 @@ class Entry:
         former: who kept it until its child ended, and may still be saying goodbye to clients.
         live: the answer to the last ``info``, or the last news.
         lock: held while the session is being started, ended or removed.
+        saving: held while its record is being written or removed; taken behind `lock`, where both are.
         gone: set whenever nothing runs.
         known: whether the record says more than that somebody listens on that session's socket.
+        due: what was observed is to be stored soon, and (True) against a power cut too; None: nothing is.
+        unsaved: the disk took no note of what was observed, or of what was not to be.
     """
 
     def __init__(self, record: Record, known: bool = True) -> None:
@@ -69,6 +77,9 @@ class Entry:
         self.former: Keeper | None = None
         self.live: Mapping[str, Any] = {}
         self.lock = asyncio.Lock()
+        self.saving = asyncio.Lock()
+        self.due: bool | None = None
+        self.unsaved = False
         self.gone = asyncio.Event()
         self.scope: str | None = None
         self.custodian_build: str | None = None
@@ -140,8 +151,9 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._saving = Saving(store)
         self._entries: dict[str, Entry] = {}
-        self._unsaved: set[str] = set()
+        self._promised: list[Record] = []  # as they will be, once they are stored
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -157,14 +169,20 @@ class Registry:
         entry = self._entries[record.id] = Entry(record, known)
         return entry
 
-    def create(self, record: Record) -> Entry:
+    async def create(self, record: Record) -> Entry:
         """Store a new record and take it in.
 
         Raises:
             StoreError: the disk takes none.
         """
-        self._store.save(record)
-        return self.add(record)
+        with self._promising(record):
+            try:
+                await self._saving.save(record, durable=True)
+            except asyncio.CancelledError:  # the daemon ends, and nothing is to come of it
+                with suppress(StoreError):  # then the next daemon shows what is left
+                    self._store.forget(record.id)
+                raise
+            return self.add(record)
 
     def rebuild(self, record: Record) -> Entry:
         """Take in a session that is there, whether the disk takes its record or not."""
@@ -172,57 +190,90 @@ class Registry:
         self.observe(entry)
         return entry
 
-    def change(self, entry: Entry, *, durable: bool = True, **changes: Any) -> None:
+    async def change(self, entry: Entry, **changes: Any) -> None:
         """Store a change, then make it true.
 
         Raises:
-            StoreError, RefusedError: nothing has changed.
+            StoreError, RefusedError, SessionNotFound: nothing has changed.
         """
         if not entry.known:
             raise RefusedError(
                 f"session {entry.record.id}: nothing is known of it until its custodian answers: see `toowld doctor`"
             )
-        changed = entry.record.changed(**changes)
-        self._store.save(changed, durable=durable)
-        self._unsaved.discard(changed.id)
-        entry.record = changed
+        with self._promising(entry.record.changed(**changes)):
+            async with entry.saving:
+                self.check(entry)
+                try:
+                    await self._saving.save(entry.record.changed(**changes), durable=True)
+                except StoreError as error:
+                    entry.unsaved = entry.unsaved or error.replaced  # then the old one is to be stored again
+                    raise
+                entry.unsaved = False
+                # Added to what was observed meanwhile. That is stored next.
+                entry.record = entry.record.changed(**changes)
+
+    @contextmanager
+    def _promising(self, record: Record) -> Iterator[None]:
+        self._promised.append(record)
+        try:
+            yield
+        finally:
+            self._promised.remove(record)
 
     def observe(self, entry: Entry, *, durable: bool = False, **facts: Any) -> None:
-        """Note what has happened already. If the disk takes no note of it, it is true all the same."""
-        changed = entry.record.changed(**facts)
-        try:
-            if entry.known:
-                self._store.save(changed, durable=durable)
-                self._unsaved.discard(changed.id)
-        except StoreError as error:
-            if changed.id not in self._unsaved:  # said once, not at every piece of news
-                _log.warning("%s", error)
-            self._unsaved.add(changed.id)
-        entry.record = changed
+        """Note what has happened already. If the disk takes no note of it, it is true all the same.
 
-    def save_again(self) -> None:
-        """Store what the disk took no note of when it happened."""
-        for session_id in sorted(self._unsaved):
+        It is stored soon; see `stored`.
+        """
+        entry.record = entry.record.changed(**facts)
+        if not entry.known:
+            return
+        if entry.due is None:  # else that is waited for already
+            self._saving.background(self.stored(entry))
+        entry.due = durable or bool(entry.due)
+
+    async def stored(self, entry: Entry) -> None:
+        """Wait until the disk has taken note of what was observed so far, or has refused to."""
+        async with entry.saving:
+            durable, entry.due = entry.due, None
+            if durable is None or self._entries.get(entry.record.id) is not entry:
+                return
             try:
-                self._store.save(self._entries[session_id].record)
-            except StoreError:
-                return  # as it was: said already, and the others fare no better
-            self._unsaved.discard(session_id)
+                await self._saving.save(entry.record, durable=durable)
+                entry.unsaved = False
+            except StoreError as error:
+                if not entry.unsaved:  # said once, not at every piece of news
+                    _log.warning("%s", error)
+                entry.unsaved = True
+
+    async def save_again(self) -> None:
+        """Store what the disk took no note of when it happened."""
+        for entry in self:
+            if entry.unsaved:
+                entry.due = True
+                await self.stored(entry)
+                if entry.unsaved:
+                    return  # as it was: said already, and the others fare no better
+
+    async def settle(self) -> None:
+        """Wait until nothing is on its way to the disk."""
+        for entry in self:
+            await self.stored(entry)  # and behind all changes that wait for their turn
+        await self._saving.settle()
 
     def drop(self, entry: Entry) -> None:
         """Take an entry out that never was on disk, or can't be removed from there."""
         del self._entries[entry.record.id]
-        self._unsaved.discard(entry.record.id)
 
-    def forget(self, entry: Entry) -> None:
+    async def forget(self, entry: Entry) -> None:
         """Remove the record and the log.
 
         Raises:
             StoreError: something is left on disk; the entry stays too.
         """
-        self._store.forget(entry.record.id)
-        del self._entries[entry.record.id]
-        self._unsaved.discard(entry.record.id)
+        async with entry.saving:
+            await self._saving.forget(entry.record.id)
+            self.drop(entry)
 
     def find(self, wanted: str) -> Entry:
         """By id, by name, or by the beginning of an id that fits only one.
@@ -256,8 +307,11 @@ class Registry:
         """8 hex digits that no session has, nor any folder of one."""
         while True:
             session_id = secrets.token_hex(4)
-            if session_id not in self._entries and not self._store.folder(session_id).exists():
+            if session_id not in self._ids() and not self._store.folder(session_id).exists():
                 return session_id
+
+    def _ids(self) -> set[str]:
+        return {*self._entries, *(record.id for record in self._promised)}
 
     def free_name(self, wanted: str | None, holder: Entry | None = None) -> tuple[str | None, list[str]]:
         """The name that a session gets for the one that it wants, and what its user should be told.
@@ -272,9 +326,10 @@ class Registry:
             raise RefusedError(
                 f"{name!r} is no session name: use letters, digits and . _ @ : + - (64 at most), no blanks"
             )
-        taken = {entry.record.name for entry in self._entries.values() if entry is not holder}
+        known = [*(entry.record for entry in self._entries.values()), *self._promised]
+        others = [record for record in known if holder is None or record.id != holder.record.id]
         # A name that reads like somebody's id would hide that session.
-        taken |= {key for key in self._entries if holder is None or key != holder.record.id}
+        taken = {record.name for record in others} | {record.id for record in others}
         if name not in taken:
             return name, []
         stamp = time.strftime("%H%M%S")

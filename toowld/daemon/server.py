@@ -112,6 +112,7 @@ class Daemon:
             self._screens.close()
             self._lifecycle.close()
             await asyncio.sleep(0)  # one turn, for the last bytes of standard sessions to their clients
+            await self._registry.settle()  # while the namespace is ours
             os.close(self._lock)
         _log.info("stopped")
 
@@ -188,7 +189,7 @@ class Daemon:
                 self._keep_place()
                 await self._adoption.tick()
                 await self._lifecycle.tick()
-                self._registry.save_again()
+                await self._registry.save_again()
             except (OSError, ToowlError) as error:
                 _log.error("tick: %s", error)
             counts = self._counts()

@@ -78,6 +78,7 @@ class Starting:
         self._news.on_news(entry, keeper, entry.live if entry.live.get("state") == "ended" else info)
         if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
             self._news.on_lost(entry, keeper)  # it died meanwhile
+        await self._registry.stored(entry)
 
     def spec(self, record: Record, before: Record, by: By, notices: Sequence[str] = ()) -> Spec:
         """How the child is started. ``before``: the record as it was when nothing ran yet."""
@@ -123,6 +124,7 @@ class Starting:
                 custodian_started=process.started_at(pid),
                 boot=process.boot_id(),
             )
+            await self._registry.stored(entry)  # should we die now, the next daemon knows whom to look for
             entry.keeper = keeper
             info = await keeper.link.request("start", params, timeout=START_TIMEOUT)
         except BaseException as error:

@@ -79,18 +79,22 @@ class Store:
         Raises:
             StoreError: it is not stored, and the old one still is; or see `StoreError.replaced`.
         """
-        folder = self.folder(changed.id)
+        self.put(changed.id, changed.label, record.encode(changed), durable=durable)
+
+    def put(self, session_id: str, label: str, data: bytes, *, durable: bool) -> None:
+        """The part of `save` that takes the disk's time: ``data`` is the record, encoded. For any thread."""
+        folder = self.folder(session_id)
         replacing = _Replacing(folder / _NAME)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            replacing.write(record.encode(changed), durable=durable)
+            replacing.write(data, durable=durable)
         except OSError as error:
             undone = replacing.undo()
             with contextlib.suppress(OSError):  # a session that has anything at all keeps its folder
                 folder.rmdir()
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             text = (
-                f"can't store session {changed.label}: {error.strerror}: {folder}: "
+                f"can't store session {label}: {error.strerror}: {folder}: "
                 f"{'make room and try again' if full else 'see `toowld doctor`'}"
             )
             raise StoreError(text, replaced=not undone) from error
