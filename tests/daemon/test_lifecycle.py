@@ -304,9 +304,13 @@ def test_kill_with_a_custodian_that_hangs(sandbox: Sandbox, restarted: bool) -> 
     assert not alive(info["pid"])
     assert not alive(info["custodian_pid"])
     assert not sleeps(sandbox, 4711)
-    assert displayed(sandbox, "work") == "ended (lost)"
-    sandbox.toowl("rm", "work")
-    assert not ls(sandbox)
+    assert displayed(sandbox, "work") == "ended (signal 9)"
+    sandbox.restart()
+    assert displayed(sandbox, "work") == "ended (signal 9)"
+    assert "nothing was lost" in sandbox.toowl("restore", "--all").stderr
+    settings(sandbox, tick=0.1, ended_retention=0)
+    sandbox.restart()
+    wait_for(lambda: not ls(sandbox), what="what ended as somebody wanted to be forgotten")
 
 
 def test_force_reaches_the_jobs_of_a_shell_that_is_gone(sandbox: Sandbox) -> None:
@@ -335,8 +339,11 @@ def test_a_record_outlives_its_custodian_as_long_as_the_child(sandbox: Sandbox) 
     assert f"pid {info['pid']}" in done.stderr
     sandbox.restart()
     assert sandbox.toowl("rm", "stubborn", check=False).returncode == 4
+    assert sandbox.info("stubborn")["restorable"]
     sandbox.toowl("kill", "stubborn")
     assert not alive(info["pid"])
+    found = sandbox.info("stubborn")
+    assert (found["display"], found["restorable"], found["error"]) == ("ended (signal 9)", False, None)
     sandbox.toowl("rm", "stubborn")
     assert not ls(sandbox)
 

@@ -213,14 +213,22 @@ class Lifecycle:
     # --- ending -----------------------------------------------------------------------------------------
 
     async def kill(self, entry: Entry, *, force: bool) -> None:
-        """End the child and wait until it is gone.
+        """End the child and wait until it is gone, and that is stored.
 
         Raises:
             RefusedError: nothing runs. CustodianUnreachable: it could not be ended; nothing was forgotten.
         """
+        await self._end(entry, force=force)
+        await self._registry.stored(entry)
+
+    async def _end(self, entry: Entry, *, force: bool) -> None:
         if not entry.running:
             if is_child_alive(entry.record):  # its custodian died, and it did not care
                 await self._kill_processes(entry)
+                # It was lost; now it is what somebody wanted, and nothing to be restored.
+                self._registry.observe(
+                    entry, durable=True, end_reason="exited", exit_signal=int(signal.SIGKILL), error=None
+                )
                 return
             raise RefusedError(
                 f"session {entry.record.label} is not running: `toowl rm {entry.record.label}` forgets it"
@@ -256,11 +264,15 @@ class Lifecycle:
         for child in process.children(record.custodian_pid, record.custodian_started):
             victims += process.of_session(child, process.started_at(child), record.id)
         custodian = (record.custodian_pid, record.custodian_started)
+        self._registry.observe(
+            entry, durable=True, end_requested=True
+        )  # first: others may see the end before us
         waiting = [custodian, *((pid, process.started_at(pid)) for pid in victims)]
         process.kill_all(victims)
         process.kill(*custodian)
         ended = await asyncio.gather(*(process.wait_until_gone(*one, process.END_TIMEOUT) for one in waiting))
         if not all(ended):
+            self._registry.observe(entry, durable=True, end_requested=record.end_requested)
             raise CustodianUnreachable(
                 f"session {record.label} can't be killed: a process waits in the kernel; try again later"
             )

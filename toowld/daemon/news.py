@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -102,7 +103,7 @@ class News:
         if last is not None and last.get("pid", record.pid) == record.pid:
             reason = str(last.get("reason", "lost"))
             code, signum = last.get("code"), last.get("signal")
-            requested = bool(last.get("requested"))
+            requested = bool(last.get("requested")) or record.end_requested
             if signum is not None and not requested and record.boot != process.boot_id():
                 # Nobody asked for it, and then the machine went down: the shutdown sends such signals to everybody.
                 reason, code, signum = "lost", None, None
@@ -111,7 +112,11 @@ class News:
         # The log holds all that clients have seen if it could be written, and the power did not go since.
         whole = record.boot == process.boot_id() and live.get("degraded") is False and 0 < end == next_seq
         next_seq = next_seq if whole else seq_after_loss(next_seq)
-        self._note_end(entry, "lost", None, None, next_seq, told_to_end=False)
+        if record.end_requested:  # its keeper hung, so both were killed
+            signum = int(signal.SIGKILL)
+            self._note_end(entry, "exited", None, signum, next_seq, told_to_end=True, requested=True)
+        else:
+            self._note_end(entry, "lost", None, None, next_seq, told_to_end=False)
 
     def log_ending(self, entry: Entry) -> LogEnding:
         """How its log ends; of one that can't be read, nothing is known."""
