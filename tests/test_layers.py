@@ -61,6 +61,8 @@ PURE = [
     "toowld/screen/render.py",
     "toowl/keys.py",
     "toowl/attachment.py",
+    "toowl/drawing.py",
+    "toowl/markup.py",
     "toowl/banner.py",
     "toowl/reconnect.py",
     "toowl/literal.py",

@@ -552,7 +552,7 @@ def source(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Sandbox
 
 
 def test_capture(source: Sandbox) -> None:
-    assert run(source, "capture", "work") == (0, "one\ntäo\nthree\n", "")
+    assert run(source, "capture", "work", "--scrollback") == (0, "one\ntäo\nthree\n", "")
     assert run(source, "capture", "2f3", "--lines", "2")[1] == "täo\nthree\n"
     raw = subprocess.run(
         [sys.executable, "-m", "toowl", "capture", "work", "--raw"],
@@ -628,7 +628,7 @@ def test_truncation_is_told(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
     assert status == 0
     assert "4.9 KiB" in err and one_line(err)
     assert "truncated" in out
-    status, out, err = run(sandbox, "capture", "work")
+    status, out, err = run(sandbox, "capture", "work", "--scrollback")
     assert (status, out) == (0, "late\n")
     assert "4.9 KiB" in err
 
@@ -658,7 +658,11 @@ def test_unknown_session_without_a_daemon(sandbox: Sandbox, command: list[str]) 
         status, _, err = run(sandbox, *[name if word == "x" else word for word in command])
         assert status == 3
         assert one_line(err) and hint in err
-    assert run(sandbox, "capture", "aa000002") == (0, "", "")  # no record, and nothing printed yet
+    assert run(sandbox, "capture", "aa000002", "--scrollback") == (
+        0,
+        "",
+        "",
+    )  # no record, and nothing printed yet
 
 
 def test_names_without_a_daemon(sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from tests.harness import Sandbox, need_program, wait_for
 
 
 def capture(sandbox: Sandbox, session: str) -> str:
-    return sandbox.toowl("capture", session).stdout
+    return sandbox.toowl("capture", session, "--scrollback").stdout
 
 
 def listed(sandbox: Sandbox) -> dict[str, str]:

@@ -381,7 +381,7 @@ def test_a_record_of_an_earlier_boot(sandbox: Sandbox) -> None:
     rewrite(sandbox, info["id"], boot="another-boot")
     sandbox.up()
     assert displayed(sandbox, "work") == "ended (lost)"
-    assert "old-times" in sandbox.toowl("capture", "work").stdout
+    assert "old-times" in sandbox.toowl("capture", "work", "--scrollback").stdout
     os.kill(info["custodian_pid"], signal.SIGCONT)
 
 
@@ -495,5 +495,5 @@ def test_what_a_stopped_custodian_was_asked_in_vain_is_not_done_later(sandbox: S
         assert late.returncode == 4, late.stderr
     wait_displayed(sandbox, "typist", "detached")
     sandbox.toowl("send", "typist", "in time")
-    wait_for(lambda: "in time" in sandbox.toowl("capture", "typist").stdout)
-    assert "too late" not in sandbox.toowl("capture", "typist").stdout
+    wait_for(lambda: "in time" in sandbox.toowl("capture", "typist", "--scrollback").stdout)
+    assert "too late" not in sandbox.toowl("capture", "typist", "--scrollback").stdout

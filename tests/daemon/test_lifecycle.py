@@ -113,7 +113,7 @@ def test_a_session_that_can_not_start_again(sandbox: Sandbox) -> None:
     assert (item["display"], item["end_reason"]) == ("ended (failed)", "failed")
     assert "No such file" in item["error"]
     assert "No such file" in sandbox.toowl("info", "gone").stdout
-    assert "I-was-here" in sandbox.toowl("capture", "gone").stdout
+    assert "I-was-here" in sandbox.toowl("capture", "gone", "--scrollback").stdout
     sandbox.restart()
     assert displayed(sandbox, "gone") == "ended (failed)"
     (sandbox.root / "away").rename(program)

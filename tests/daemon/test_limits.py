@@ -34,7 +34,9 @@ def test_without_the_flag_a_restart_ends_sessions(sandbox: Sandbox) -> None:
     wait_for(lambda: not alive(info["pid"]))
     sandbox.up(flag=False)
     assert "- ended (lost)" in sandbox.toowl("ls").stdout
-    assert "last-words" in sandbox.toowl("capture", "work").stdout, "what it printed is kept all the same"
+    assert "last-words" in sandbox.toowl("capture", "work", "--scrollback").stdout, (
+        "what it printed is kept all the same"
+    )
 
 
 def test_a_stop_asks_before_standard_sessions_end(sandbox: Sandbox) -> None:
@@ -272,7 +274,7 @@ def test_the_log_has_its_limit(sandbox: Sandbox) -> None:
     assert item["seq"] > 3 << 20
     folder = Path(sandbox.info("big")["log_dir"])
     assert sum(path.stat().st_size for path in folder.glob("*.log")) <= 1 << 20
-    done = sandbox.toowl("capture", "big")
+    done = sandbox.toowl("capture", "big", "--scrollback")
     assert done.stdout.endswith("count 299999\n")
     assert "older than the log holds" in done.stderr
 

@@ -101,7 +101,7 @@ def test_a_reboot(sandbox: Sandbox) -> None:
     told = sandbox.toowl("info", "work").stdout
     assert "the machine was restarted" in told
     assert sandbox.info("work")["seq"] >= before["seq"]
-    assert "remember-me" in sandbox.toowl("capture", "work").stdout
+    assert "remember-me" in sandbox.toowl("capture", "work", "--scrollback").stdout
     mine = {"SSH_AUTH_SOCK": "/tmp/new-agent", "TERM": "tmux-256color"}
     terminal = sandbox.terminal("toowl", "attach", "work", rows=33, cols=101, **mine)
     terminal.expect("--- restored; new shell ---\r\n")

@@ -148,7 +148,7 @@ def test_a_child_that_ends_while_the_daemon_is_away(sandbox: Sandbox) -> None:
     sandbox.up()
     job = ls(sandbox)["job"]
     assert (job["display"], job["end_reason"], job["exit_code"]) == ("ended (exited 5)", "exited", 5)
-    assert "lastwords" in sandbox.toowl("capture", "job").stdout
+    assert "lastwords" in sandbox.toowl("capture", "job", "--scrollback").stdout
     assert "P ended (exited 5)" in sandbox.toowl("ls").stdout
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "resize": "resize",
     "send": "send",
     "capture": "capture",
+    "snapshot": "snapshot",
     "logs": "logs",
     "search": "search",
     "export": "export",

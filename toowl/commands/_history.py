@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toowl.commands._offline import recorded, resolve
 from toowld import paths
@@ -18,6 +18,9 @@ from toowld.client import Client
 from toowld.errors import CustodianUnreachable, DaemonUnreachable
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
+
+if TYPE_CHECKING:
+    from toowld.screen.state import Terminal
 
 #: Bytes of one page. A frame holds 4 MiB; smaller pages leave the daemon room for others.
 _PAGE = 1 << 20
@@ -35,12 +38,14 @@ class History:
         where = paths.resolve()
         self.record: dict[str, Any] = {}
         self._client: Client | None = None
+        self._folder: Path | None = None
         self._reader: LogReader | None = None
         try:
             self._client = Client.connect(where)
         except DaemonUnreachable:
             self.info = self.record = resolve(where, session)
-            self._reader = LogReader(where.session(self.info["id"]))
+            self._folder = where.session(self.info["id"])
+            self._reader = LogReader(self._folder)
             return
         try:
             self.info = self._client.request("info", session=session)
@@ -48,7 +53,8 @@ class History:
             self._client.close()
             raise
         self.record = recorded(where, self.info["id"])
-        self._reader = _files(self.info)
+        self._folder = _files(self.info)
+        self._reader = LogReader(self._folder) if self._folder is not None else None
 
     def __enter__(self) -> History:
         return self
@@ -82,6 +88,18 @@ class History:
             return self._reader.end
         return int(self.info.get("seq") or 0)
 
+    def screen(self) -> Terminal:
+        """What the session shows now, with its scrollback as far as a terminal would have it.
+
+        Raises:
+            ScreenError: that can't be told here; the message says why.
+        """
+        from toowld.screen.follow import follow, play
+
+        if self._folder is not None:
+            return follow(self._folder).model.state()
+        return play(self.records()).model.state()
+
     def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
         """All that is held from ``from_seq`` on, and marks where something is missing."""
         if self._reader is not None:
@@ -90,12 +108,12 @@ class History:
         return _pages(self._client, self.info["id"], from_seq)
 
 
-def _files(info: dict[str, Any]) -> LogReader | None:
-    """The log itself, where we see it as the daemon does: megabytes need not go through its socket then."""
+def _files(info: dict[str, Any]) -> Path | None:
+    """The folder of the log, where we see it as the daemon does: megabytes need not go through its socket then."""
     folder = info.get("log_dir")
     if info.get("degraded") or not isinstance(folder, str) or not os.access(folder, os.R_OK | os.X_OK):
         return None
-    return LogReader(Path(folder))
+    return Path(folder)
 
 
 def _pages(client: Client, session_id: str, seq: int) -> Iterator[LogRecord | GapMark]:

@@ -1,4 +1,4 @@
-"""``toowl capture``: the scrollback of a session on standard output."""
+"""``toowl capture``: what a session shows, or printed, on standard output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from toowl.commands._connect import note
 from toowl.commands._history import History
 from toowl.commands._options import Parser, add_session, command_parser, whole_number
 from toowl.commands._text import size
+from toowld.errors import UsageError
 from toowld.log import OUTPUT, GapMark, LogRecord, TextLines
 
-SUMMARY = "print the scrollback of a session"
+SUMMARY = "print what a session shows, or its scrollback"
 
 #: The last lines are looked for in this much of the end of the output, then in more and more of it.
 _FIRST_LOOK = 64 << 10
@@ -22,33 +23,53 @@ def parser() -> Parser:
     made = command_parser(
         "capture",
         SUMMARY,
-        usage="toowl capture SESSION [--lines N] [--raw]",
-        description="""Print the scrollback of a session as plain text, without colours and cursor movements. Works on
-        ended sessions, and without a daemon too.""",
+        usage="toowl capture SESSION [--screen|--scrollback] [--lines N] [--format text|ansi|html|svg|json] [--raw]",
+        description="""Print what a session shows: its screen, as a terminal would have it now. With --scrollback, or
+        --lines alone, all that it printed: as text that is the whole log, without cursor movements; in the other
+        formats it is what a terminal would have scrolled back, at most 10000 lines. Works on ended sessions, without
+        attaching, and without a daemon too.""",
         examples=(
-            ("toowl capture build --lines 20", "how it looks at the end"),
-            ("toowl capture build --raw | less -R", "with its colours"),
+            ("toowl capture work", "the screen, as text"),
+            ("toowl capture work --format ansi", "with its colours"),
+            ("toowl capture build --lines 20", "the last lines that it printed"),
+            ("toowl capture build --raw | less -R", "the bytes as they were"),
         ),
     )
     add_session(made)
+    part = made.add_mutually_exclusive_group()
+    part.add_argument("--screen", action="store_true", help="the screen (default, without --lines)")
+    part.add_argument("--scrollback", action="store_true", help="all that is held of what it printed")
     made.add_argument("--lines", metavar="N", type=whole_number, help="only the last N lines")
-    made.add_argument("--raw", action="store_true", help="the bytes as they were")
+    made.add_argument("--format", choices=("text", "ansi", "html", "svg", "json"), help="text is the default")
+    made.add_argument("--raw", action="store_true", help="the bytes as they were printed")
     return made
 
 
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    if args.raw and (args.screen or args.format):
+        raise UsageError("--raw is what was printed: leave --screen and --format out")
+    scrollback = args.scrollback or args.raw or (args.lines is not None and not args.screen)
+    form = args.format or "text"
     out = sys.stdout.buffer
     with History(args.session) as history:
-        form = _bytes if args.raw else _text
-        if args.lines is None:
-            pieces = form(_telling_gaps(history.records()))
+        if scrollback and form == "text":
+            for piece in _printed(history, args.lines, _bytes if args.raw else _text):
+                out.write(piece)
         else:
-            pieces = iter(_last_lines(history, args.lines, form))
-        for piece in pieces:
-            out.write(piece)
+            from toowl.commands._shot import shot
+
+            out.write(shot(history, form, scrollback=scrollback, last=args.lines))
     out.flush()
     return 0
+
+
+def _printed(
+    history: History, lines: int | None, form: Callable[[_Records], Iterator[bytes]]
+) -> Iterator[bytes]:
+    if lines is None:
+        return form(_telling_gaps(history.records()))
+    return iter(_last_lines(history, lines, form))
 
 
 _Records = Iterable[LogRecord | GapMark]

@@ -8,11 +8,12 @@ for 10 MB of output), so it has no place in an event loop.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from toowld.errors import ScreenError
-from toowld.log.format import OUTPUT
+from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
 from toowld.log.safe import SafeStart
 from toowld.screen import snapshots
@@ -49,8 +50,21 @@ def follow(folder: Path, *, limit: int | None = None) -> Followed:
     """
     reader = LogReader(folder)
     followed = _begin(folder, reader)
+    return _play(followed, reader.records(followed.seq), limit)
+
+
+def play(records: Iterable[LogRecord | GapMark]) -> Followed:
+    """The screen that a log leads to, from its beginning: where its files are not to be had.
+
+    Raises:
+        ScreenUnavailable: there is no terminal emulator here.
+    """
+    return _play(Followed(Model(_USUAL), 0, _USUAL, None), records, None)
+
+
+def _play(followed: Followed, records: Iterable[LogRecord | GapMark], limit: int | None) -> Followed:
     feed = _Feed(followed)
-    for item in reader.records(followed.seq):
+    for item in records:
         if isinstance(item, GapMark):
             feed.gap(item)
         elif item.type == OUTPUT:
