@@ -227,7 +227,7 @@ class Broker:
 
     async def _screen(self, params: Params) -> Mapping[str, Any]:
         """What a client puts on its terminal before it attaches "from seq"."""
-        entry = await self._settled(params)
+        entry = self._registry.find(params.text("session"))  # as it is: only the attach waits for a session
         terminal = None if params.integer_or_none("rows") is None else params.size()
         await self._refresh(entry)
         size = _size_with(entry, terminal) if not params.flag("read_only", False) else None
