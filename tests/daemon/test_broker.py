@@ -14,8 +14,6 @@ import pytest
 
 from tests.daemon.steps import (
     COUNT,
-    COUNT_BY_MS,
-    complete,
     counted,
     listed,
     ls,
@@ -347,19 +345,16 @@ def test_the_size_is_that_of_the_smallest(sandbox: Sandbox) -> None:
     large.expect("40 120\r\n")
 
 
-def test_connected_and_disconnected_are_in_the_log(sandbox: Sandbox) -> None:
-    """C9."""
+def test_a_custodian_that_is_killed_while_it_is_given_a_client(sandbox: Sandbox) -> None:
+    """The client is shown what there was and how it ended, at once; nobody takes the session for a running one."""
     sandbox.up()
-    info = sandbox.new("bash", "--norc", "-c", COUNT_BY_MS, name="work")
-    terminal = sandbox.attach_pty("work")
-    terminal.expect("count 5\r\n")
-    terminal.send(DETACH)
-    assert terminal.wait() == 0
-    assert complete(terminal)
-    words = f"session {info['id']}"
-    wait_for(lambda: f"{words}: client disconnected" in sandbox.daemon_text())
-    sandbox.restart()
-    text = sandbox.daemon_text()
-    order = [f"{words} registered", f"{words}: client connected", f"{words}: client disconnected"]
-    places = [text.index(line) for line in [*order, f"{words} reconnected"]]
-    assert places == sorted(places)
+    info = sandbox.new("sleep", "999", name="work")
+    os.kill(info["custodian_pid"], signal.SIGSTOP)
+    with sandbox.client() as client, sandbox.client() as other:
+        post_attach(client, "work", respawn=False)
+        for _ in range(2):
+            other.request("status")  # by now the handover waits for somebody who does not take it
+        os.kill(info["custodian_pid"], signal.SIGKILL)
+        assert isinstance(receive(client, Attached, Failure), Attached)
+        assert receive(client, Ended).reason == "lost"
+    assert ls(sandbox)["work"]["display"] == "ended (lost)"

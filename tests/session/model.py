@@ -144,7 +144,7 @@ class World:
                 self.log_start = max(self.log_start, self.log_end - self.limit)
             case do.Send(client, message):
                 self._send(self.connections[client], message)
-            case do.CloseClient(client):
+            case do.CloseClient(client, _):
                 connection = self.connections.pop(client)
                 if not any(isinstance(message, Ended | Detached) for message in connection.last_sent):
                     assert self.session.state is SessionState.ENDED and self.now - connection.moved_at >= 1.0

@@ -105,7 +105,7 @@ def test_a_second_connection_of_a_client_replaces_the_first() -> None:
     effects = session.handle(join(2, client_id="me", from_seq=500), 2.0)
     assert effects == [
         do.Send(1, Detached("replaced")),
-        do.CloseClient(1),
+        do.CloseClient(1, "replaced"),
         attached(2, seq=500),
         do.Send(2, Live(500)),
         do.Changed(),
@@ -126,7 +126,7 @@ def test_a_client_that_is_sent_away_is_told_why() -> None:
     session.handle(join(1), 1.0)
     assert session.handle(ev.ClientDismissed(1, "requested"), 2.0) == [
         do.Send(1, Detached("requested")),
-        do.CloseClient(1),
+        do.CloseClient(1, "requested"),
         do.Changed(),
     ]
     assert session.handle(ev.ClientDismissed(1, "requested"), 2.1) == []
@@ -305,9 +305,9 @@ def test_the_end_comes_after_all_output_and_finishes() -> None:
         do.LogExit("exited", 7, None, False),
         do.SyncLog(),
         do.ClosePty(),
-        do.Changed(),
         do.Send(1, Ended(3, "exited", 7, None)),
-        do.CloseClient(1),
+        do.CloseClient(1, "ended"),
+        do.Changed(),
         do.Finished(),
     ]
     assert session.state is SessionState.ENDED
@@ -337,7 +337,7 @@ def test_who_is_behind_at_the_end_is_told_when_it_has_all() -> None:
     assert session.handle(ev.ClientRoom(1), 2.0) == [
         do.Send(1, Live(10)),
         do.Send(1, Ended(10, "exited", 0, None)),
-        do.CloseClient(1),
+        do.CloseClient(1, "ended"),
         do.Changed(),
         do.Finished(),
     ]
@@ -349,7 +349,7 @@ def test_a_client_that_takes_nothing_keeps_the_end_waiting_no_longer_than_the_fa
     session.handle(ev.LogRead(1, 0, b"01234"), 1.0)
     session.handle(ev.ChildEnded(0, None), 2.0)
     assert session.next_deadline() == 7.0
-    assert session.handle(ev.TimerFired(), 7.0) == [do.CloseClient(1), do.Changed(), do.Finished()]
+    assert session.handle(ev.TimerFired(), 7.0) == [do.CloseClient(1, "slow"), do.Changed(), do.Finished()]
     assert session.next_deadline() is None
 
 
@@ -361,7 +361,7 @@ def test_a_client_that_still_takes_its_last_bytes_gets_more_time() -> None:
     session.handle(ev.ClientTook(1, 3), 6.5)
     assert session.handle(ev.TimerFired(), 7.0) == []
     assert session.next_deadline() == 12.0
-    assert session.handle(ev.TimerFired(), 12.0) == [do.CloseClient(1), do.Changed(), do.Finished()]
+    assert session.handle(ev.TimerFired(), 12.0) == [do.CloseClient(1, "slow"), do.Changed(), do.Finished()]
 
 
 def test_a_client_that_trickles_does_not_keep_the_end_waiting_for_ever() -> None:
@@ -377,7 +377,7 @@ def test_a_client_that_trickles_does_not_keep_the_end_waiting_for_ever() -> None
         session.handle(ev.ClientTook(1, 3), now - 0.5)
         if effects := session.handle(ev.TimerFired(), now):
             break
-    assert effects == [do.CloseClient(1), do.Changed(), do.Finished()]
+    assert effects == [do.CloseClient(1, "slow"), do.Changed(), do.Finished()]
     assert now == 2.0 + LONGEST_FAREWELL
 
 
@@ -420,7 +420,7 @@ def test_a_client_that_reconnects_during_the_farewell_gets_the_rest() -> None:
     session.handle(ev.LogRead(2, 3, b"3456789"), 3.0)
     assert session.handle(ev.ClientRoom(2), 3.1)[-4:] == [
         do.Send(2, Ended(10, "exited", 0, None)),
-        do.CloseClient(2),
+        do.CloseClient(2, "ended"),
         do.Changed(),
         do.Finished(),
     ]
@@ -433,7 +433,7 @@ def test_a_child_that_could_not_start() -> None:
     session.handle(ev.StartRequested(), 0.0)
     assert session.handle(ev.ChildFailed(), 0.1) == [
         do.Send(1, Detached("failed")),
-        do.CloseClient(1),
+        do.CloseClient(1, "failed"),
         do.Finished(),
     ]
     assert session.state is SessionState.ENDED
@@ -455,7 +455,7 @@ def test_viewing_an_ended_session_replays_it_and_says_how_it_ended() -> None:
     assert session.handle(ev.ClientRoom(1), 1.1) == [
         do.Send(1, Live(10)),
         do.Send(1, ENDED),
-        do.CloseClient(1),
+        do.CloseClient(1, "ended"),
         do.Changed(),
         do.Finished(),
     ]

@@ -138,7 +138,9 @@ class Adoption:
             self._skip(path, f"can't be adopted: {error}")
             return
         self.skipped = [item for item in self.skipped if item.path != str(path)]
-        _log.info("session %s reconnected to its custodian, pid %s", session_id, pid)
+        _log.info(
+            "session %s reconnected to its custodian, pid %s, %s attached", session_id, pid, info["clients"]
+        )
 
     def _register(self, session_id: str, info: Mapping[str, Any]) -> Entry:
         """Rebuild the record of a session from what its custodian knows."""

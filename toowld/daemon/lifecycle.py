@@ -206,6 +206,7 @@ class Lifecycle:
         entry.keeper = keeper
         entry.custodian_build = build
         entry.gone.clear()
+        entry.live = entry.live or info  # who is attached has been so before we came
         self.on_news(entry, keeper, info)
         if info.get("record", {}).get("name") != entry.record.name:  # it was renamed while it did not answer
             self.tell_name(entry)

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
-from toowld.daemon import process, restoring
+from toowld.daemon import attendance, process, restoring
 from toowld.daemon.keepers import CustodianKeeper
 from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.store import Store
@@ -41,7 +41,9 @@ class News:
         entry.live = info
         if entry.record.state is State.STARTING:
             return  # `Starting` is not done yet, and looks at `live` when it is
+        self._tell(entry, attendance.changes(before, info))
         if info["state"] == "ended":
+            self._tell(entry, attendance.at_once(info, "the session ended"))  # they are given the rest by now
             reason, code, signum = (info.get(key) for key in ("end_reason", "exit_code", "exit_signal"))
             next_seq = max(entry.record.next_seq, info["seq"])
             requested = bool(info.get("end_requested"))
@@ -49,10 +51,6 @@ class News:
                 entry, reason or "lost", code, signum, next_seq, told_to_end=True, requested=requested
             )
             return
-        for event, count in (("connected", info["clients"] > before.get("clients", 0)),
-                             ("disconnected", info["clients"] < before.get("clients", 0))):  # fmt: skip
-            if count:
-                _log.info("session %s: client %s, %d attached", entry.record.id, event, info["clients"])
         changes = {
             key: info[key]
             for key in ("rows", "cols", "cwd")
@@ -64,6 +62,10 @@ class News:
             changes["last_active_at"] = float(info["last_active_at"])
         if changes:
             self._registry.observe(entry, **changes)
+
+    def _tell(self, entry: Entry, texts: Iterable[str]) -> None:
+        for text in texts:
+            _log.info("session %s: %s", entry.record.id, text)
 
     def on_lost(self, entry: Entry, keeper: Keeper) -> None:
         """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
@@ -84,8 +86,14 @@ class News:
         gone = await process.wait_until_gone(
             record.custodian_pid, record.custodian_started, process.END_TIMEOUT
         )
-        if entry.keeper is not None or not entry.running or entry.lock.locked():
-            return  # adopted again, or something else has happened to it
+        is_of_it = (entry.record.custodian_pid, entry.record.custodian_started) == (
+            record.custodian_pid,
+            record.custodian_started,
+        )
+        starting = entry.record.state is State.STARTING
+        if entry.keeper is not None or starting or not entry.running or not is_of_it:
+            return  # adopted again, or ended by others, and perhaps begun again
+        # Whoever has the entry's lock at this moment attaches somebody or ends the session, and waits for this.
         if gone:
             self.note_gone(entry)
         else:  # the next tick adopts it again
@@ -95,6 +103,7 @@ class News:
         """The keeper's process is gone for sure: the log knows how the child ended, if it did before."""
         entry.keeper = None
         live, ending = entry.live, self.log_ending(entry)
+        self._tell(entry, attendance.at_once(live, "its keeper is gone"))
         if ending.folder is not None and ending.folder_at > entry.record.cwd_at:
             self._registry.observe(entry, cwd=ending.folder, cwd_at=ending.folder_at)
         record, end, last = entry.record, ending.end, ending.exit

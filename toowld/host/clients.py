@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,10 @@ from toowld.wire import (
 )
 from toowld.wire import codec as wire_codec
 
+#: So many of those who left are remembered, to tell the daemon why they did, and to know them when they come back.
+#: The daemon hears of each change at once, unless it is not there.
+REMEMBERED = 32
+
 #: What the kernel may hold on its way to a client, by half of what it counts (SO_SNDBUF, socket(7); its own default
 #: is 208 KiB counted). It can't be taken back, so at Ctrl-C all of it is still printed, and at 2 MB/s the default
 #: would be 0.1 s of that. Also, a client's progress is only seen when three quarters of it are free again.
@@ -59,11 +64,12 @@ class Joining:
 
 
 class Client:
-    """An attachment's I/O side."""
+    """An attachment's I/O side. ``again``: it was here before."""
 
-    def __init__(self, joining: Joining, since: float) -> None:
+    def __init__(self, joining: Joining, since: float, again: bool) -> None:
         self.joining = joining
         self.since = since
+        self.again = again
         self.size = joining.size
         self.socket: FrameSocket
         self.cursor: Cursor | None = None  # into the log, while it is fed from there
@@ -91,6 +97,7 @@ class Clients:
         self._tell = tell
         self._scrollback = scrollback
         self._clients: dict[int, Client] = {}
+        self._gone: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)  # number, client id, why
         self._next = 1
         self._encoded: tuple[Message | None, bytes] = (None, b"")
         self._closed = False
@@ -101,12 +108,12 @@ class Clients:
         """Make an attachment of a connection; whether the engine took it. A refusal is told to the client."""
         number = self._next
         self._next += 1
-        client = Client(joining, time.time())
+        client = Client(joining, time.time(), self._knows(joining.client_id))
         client.socket = FrameSocket(
             sock,
             self._loop,
             on_message=lambda message, fds: self._on_message(number, message, fds),
-            on_close=lambda reason: self._on_closed(number),
+            on_close=lambda reason: self._on_closed(number, reason),
             on_sent=lambda queued: self._tell(ev.ClientTook(number, queued)),
             on_room=lambda: self._tell(ev.ClientRoom(number)),
             unread=unread,
@@ -147,9 +154,25 @@ class Clients:
                 "cols": client.size.cols if client.size else None,
                 "read_only": client.joining.read_only,
                 "since": client.since,
+                "again": client.again,
             }
             for number, client in self._clients.items()
         ]
+
+    def departures(self) -> list[tuple[int, str]]:
+        """Who left lately, and why, the last one last."""
+        return [(number, reason) for number, _, reason in self._gone]
+
+    def _knows(self, client_id: str) -> bool:
+        return any(client_id == gone for _, gone, _ in self._gone) or any(
+            client_id == present.joining.client_id for present in self._clients.values()
+        )
+
+    def _take_out(self, number: int, reason: str) -> Client | None:
+        client = self._clients.pop(number, None)
+        if client is not None:
+            self._gone.append((number, client.joining.client_id, reason))
+        return client
 
     # --- what they say ----------------------------------------------------------------------------------
 
@@ -176,13 +199,14 @@ class Clients:
                 case _:
                     raise RemoteProtocolError(f"a client does not send {type(message).__name__}")
         except RemoteProtocolError as error:
-            self._clients.pop(number, None)
-            client.socket.send(wire_codec.encode(Detached(f"protocol error: {error}")))
+            reason = f"protocol error: {error}"
+            self._take_out(number, reason)
+            client.socket.send(wire_codec.encode(Detached(reason)))
             self.leaving.add(client.socket)
             self._tell(ev.ClientLeft(number))
 
-    def _on_closed(self, number: int) -> None:
-        if self._clients.pop(number, None) is not None:  # else we are just saying goodbye to it
+    def _on_closed(self, number: int, reason: str) -> None:
+        if self._take_out(number, reason) is not None:  # else we are just saying goodbye to it
             self._tell(ev.ClientLeft(number))
 
     # --- what they are given ----------------------------------------------------------------------------
@@ -223,7 +247,7 @@ class Clients:
     # --- going ------------------------------------------------------------------------------------------
 
     def dismiss(self, effect: do.CloseClient) -> None:
-        if (client := self._clients.pop(effect.client, None)) is not None:
+        if (client := self._take_out(effect.client, effect.reason)) is not None:
             self.leaving.add(client.socket)
 
     def close(self) -> None:

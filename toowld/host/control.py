@@ -32,6 +32,7 @@ def info(host: SessionHost) -> dict[str, Any]:
         "cols": session.size.cols,
         "clients": len(session.attachments),
         "client_list": host.clients(),
+        "departures": [list(departure) for departure in host.departures()],
         "seq": session.seq,
         "log_bytes": host.log.bytes_used,
         "degraded": host.log.degraded,

@@ -155,6 +155,10 @@ class SessionHost:
         """Who is attached, for people to see."""
         return [about for about in self._clients.describe() if about["client"] in self.session.attachments]
 
+    def departures(self) -> list[tuple[int, str]]:
+        """Who left lately, by number, and why."""
+        return self._clients.departures()
+
     def abandon(self, reason: str) -> None:
         """End everything now because *we* are being ended: the child is hung up on and counts as lost."""
         if self.session.state is SessionState.RUNNING:

@@ -121,9 +121,10 @@ class WatchRoom(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CloseClient(Effect):
-    """Close the client's connection, after what is queued for it was sent."""
+    """Close the client's connection, after what is queued for it was sent. ``reason``: for the daemon's log."""
 
     client: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,6 @@ class Session:
             do.LogExit(event.reason, event.code, event.signal, self.end_requested),
             do.SyncLog(),
             do.ClosePty(),
-            do.Changed(),
         )
         self._sync_at = None
         self._farewell_at = now + FAREWELL
@@ -202,12 +201,13 @@ class Session:
         for attachment in list(self.attachments.values()):
             if attachment.live:
                 self._say_farewell(attachment)
+        self._do(do.Changed())  # after them: who hears that it has ended hears why they are gone
         self._finish_if_alone()
 
     def _say_farewell(self, attachment: Attachment) -> None:
         assert self.ended is not None
         self._send(attachment, self.ended)
-        self._do(do.CloseClient(attachment.client))
+        self._do(do.CloseClient(attachment.client, "ended"))
         self._forget(attachment)
 
     def _finish_if_alone(self) -> None:
@@ -279,7 +279,7 @@ class Session:
 
     def _send_away(self, attachment: Attachment, reason: str) -> None:
         self._send(attachment, Detached(reason))
-        self._do(do.CloseClient(attachment.client))
+        self._do(do.CloseClient(attachment.client, reason))
         self._forget(attachment)
 
     def _settle(self) -> None:
@@ -470,7 +470,7 @@ class Session:
             late = now >= self._farewell_until
             dropped = [a for a in self.attachments.values() if late or a.outbox.is_stalled(now)]
             for attachment in dropped:
-                self._do(do.CloseClient(attachment.client))
+                self._do(do.CloseClient(attachment.client, "slow"))
                 self._forget(attachment)
             if dropped:
                 self._do(do.Changed())

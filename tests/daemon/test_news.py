@@ -1,0 +1,89 @@
+"""What is heard of sessions: that a keeper's link broke, and only then that its process is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from toowld.daemon import process
+from toowld.daemon.news import News
+from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.store import Store
+from toowld.session import Record, State
+
+
+@pytest.fixture
+def custodian() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of which only the pid matters here."""
+    with subprocess.Popen(["sleep", "999"]) as started:
+        yield started
+        started.kill()
+
+
+class Office:
+    """The news about one session whose custodian is that process."""
+
+    def __init__(self, folder: Path, custodian: subprocess.Popen[bytes]) -> None:
+        self.registry = Registry(Store(folder))
+        self.news = News(self.registry, Store(folder))
+        self.keeper = cast(Keeper, object())
+        self.entry = self.registry.create(
+            Record(
+                "0badcafe",
+                persistent=True,
+                state=State.RUNNING,
+                custodian_pid=custodian.pid,
+                custodian_started=process.started_at(custodian.pid),
+                boot=process.boot_id(),
+            )
+        )
+        self.entry.keeper = self.keeper
+
+    async def ended(self) -> str:
+        """How the session is once nothing of it runs."""
+        async with asyncio.timeout(20):
+            await self.entry.gone.wait()
+        return self.entry.display()
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["nobody waits", "somebody waits with the lock"])
+def test_a_custodian_that_closes_its_link_before_it_is_gone(
+    tmp_path: Path, custodian: subprocess.Popen[bytes], locked: bool
+) -> None:
+    """As every process does that dies. Whoever holds the lock waits for this very news: an attach, a kill."""
+
+    async def scenario() -> str:
+        office = Office(tmp_path, custodian)
+        if locked:
+            await office.entry.lock.acquire()
+        office.news.on_lost(office.entry, office.keeper)
+        assert office.entry.display() == "unreachable"
+        custodian.kill()
+        return await office.ended()
+
+    assert asyncio.run(scenario()) == "ended (lost)"
+
+
+def test_one_that_has_a_successor_by_then(tmp_path: Path, custodian: subprocess.Popen[bytes]) -> None:
+    """The session was ended and began again meanwhile: the old one's end says nothing about the new one."""
+
+    async def scenario() -> Entry:
+        office = Office(tmp_path, custodian)
+        office.news.on_lost(office.entry, office.keeper)
+        office.registry.observe(office.entry, state=State.STARTING, custodian_pid=1, custodian_started=0.0)
+        custodian.kill()
+        await asyncio.to_thread(custodian.wait)
+        tasks: set[asyncio.Task[Any]] = asyncio.all_tasks() - {
+            cast("asyncio.Task[Any]", asyncio.current_task())
+        }
+        await asyncio.wait(tasks, timeout=20)
+        return office.entry
+
+    entry = asyncio.run(scenario())
+    assert (entry.record.state, entry.record.end_reason) == (State.STARTING, None)
+    assert not entry.gone.is_set()
