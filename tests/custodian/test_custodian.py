@@ -340,6 +340,37 @@ def test_terminated_it_waits_for_one_who_takes_its_last_bytes(world: World) -> N
     world.gone(pid)
 
 
+def much_behind(world: World) -> tuple[int, Link, Link]:
+    """A custodian, its first link, and a client that has read nothing of 8 MB, which are in the log."""
+    script = "stty raw -echo; echo rea''dy; head -c 8000000 /dev/zero; printf END; exec cat"
+    pid, link, _child = world.start(ID, "/bin/sh", "-c", script)
+    client = world.attach(ID)
+    wait_for(lambda: link.request("info")["seq"] == 8000009)
+    assert link.request("info")["clients"] == 1
+    return pid, link, client
+
+
+def test_terminated_it_brings_one_who_is_behind_to_the_end(world: World) -> None:
+    """The child ends at once and the log is safe; a client that takes what it is given is given all, and told why."""
+    pid, link, client = much_behind(world)
+    os.kill(pid, signal.SIGTERM)
+    link.changed(lambda info: info["state"] == "ended")
+    assert (world.last_exit(ID) or {})["reason"] == "lost"
+    assert client.expect(Ended) == Ended(8000009, "lost", None, None)
+    assert client.output == b"ready\n" + bytes(8000000) + b"END"
+    link.expect_eof()
+    world.gone(pid)
+
+
+def test_terminated_it_does_not_wait_for_one_who_takes_nothing(world: World) -> None:
+    """It hangs up on him: he comes back for the rest, which is in the log."""
+    pid, _link, client = much_behind(world)
+    os.kill(pid, signal.SIGTERM)
+    world.gone(pid)
+    client.expect_eof()
+    assert not any(isinstance(message, Ended) for message in client.messages)
+
+
 def test_the_end_of_one_whose_log_is_on_no_disk_waits_to_be_asked(world: World) -> None:
     """Nobody was there and nothing could be written; what is in memory gets a last chance when it must go."""
     pid, link, _child = world.start(ID)

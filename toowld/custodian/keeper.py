@@ -307,7 +307,7 @@ class Custodian:
             self._loop.stop()
         else:
             self._terminated = True
-            self._host.abandon("lost")  # finishes when its clients have their last bytes, or had their time
+            self._host.end("lost")  # finishes when its clients have their last bytes, or had their time
 
     def close(self) -> None:
         """Leave no socket behind."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toowld.errors import ToowlError
 from toowld.host.clients import Clients, Joining
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
+from toowld.host.leaving import CLOSE_TIMEOUT
 from toowld.host.loop import Loop, Timer
 from toowld.host.scrollback import Scrollback
 from toowld.host.terminal import Terminal
@@ -159,13 +160,26 @@ class SessionHost:
         """Who left lately, by number, and why."""
         return self._clients.departures()
 
+    def end(self, reason: str) -> None:
+        """End the child now because *we* are being ended: it is hung up on and counts as lost.
+
+        Who has not all of its output yet is given it, but a shutdown must not wait: whoever needs longer is hung up
+        on, and finds the rest in the log.
+        """
+        self._end_child(reason)
+        self._clients.leaving.hurry()
+        self._loop.call_at(self._loop.time() + CLOSE_TIMEOUT, self.abandon, reason)
+
     def abandon(self, reason: str) -> None:
-        """End everything now because *we* are being ended: the child is hung up on and counts as lost."""
+        """End everything now, without another turn of the loop."""
+        self._end_child(reason)
+        self._finish()
+        self._clients.leaving.hurry()
+
+    def _end_child(self, reason: str) -> None:
         if self.session.state is SessionState.RUNNING:
             self._terminal.drain()
             self.tell(ev.ChildEnded(None, None, reason))
-        self._finish()
-        self._clients.leaving.hurry()
 
     # --- the engine's turn ------------------------------------------------------------------------------
 
