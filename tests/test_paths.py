@@ -101,6 +101,13 @@ def test_resolve_takes_the_process_environment(monkeypatch: pytest.MonkeyPatch) 
     assert resolve().runtime == Path("/from-env")
 
 
+def test_a_relative_folder_is_meant_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A daemon works in /, its sessions anywhere: they must mean the same."""
+    monkeypatch.chdir(tmp_path)
+    paths = resolve({"TOOWL_RUNTIME_DIR": "r", "TOOWL_STATE_DIR": "./s", "XDG_CONFIG_HOME": "c/../d"})
+    assert paths == Paths(tmp_path / "r", tmp_path / "s", tmp_path / "d/toowl/config.toml")
+
+
 def test_names_within() -> None:
     paths = Paths(runtime=Path("/r"), state=Path("/s"), config=Path("/c"))
     assert str(paths.daemon_socket) == "/r/toowld.sock"

@@ -99,7 +99,7 @@ def resolve(env: Mapping[str, str] | None = None) -> Paths:
         for variable, suffix in candidates:
             # systemd separates several directories by colons; ours asks for one.
             if value := env.get(variable, "").split(":")[0]:
-                return Path(value) / suffix
+                return Path(os.path.abspath(value)) / suffix  # noqa: PTH100 - Path has no such that keeps links
         return None
 
     runtime = first(("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""))

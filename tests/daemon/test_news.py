@@ -32,22 +32,23 @@ class Office:
         self.registry = Registry(Store(folder))
         self.news = News(self.registry, Store(folder))
         self.keeper = cast(Keeper, object())
-        self.entry = self.registry.create(
-            Record(
-                "0badcafe",
-                persistent=True,
-                state=State.RUNNING,
-                custodian_pid=custodian.pid,
-                custodian_started=process.started_at(custodian.pid),
-                boot=process.boot_id(),
-            )
+        record = Record(
+            "0badcafe",
+            persistent=True,
+            state=State.RUNNING,
+            custodian_pid=custodian.pid,
+            custodian_started=process.started_at(custodian.pid),
+            boot=process.boot_id(),
         )
+        Store(folder).save(record)
+        self.entry = self.registry.add(record)
         self.entry.keeper = self.keeper
 
     async def ended(self) -> str:
         """How the session is once nothing of it runs."""
         async with asyncio.timeout(20):
             await self.entry.gone.wait()
+        await self.registry.settle()
         return self.entry.display()
 
 
@@ -82,6 +83,7 @@ def test_one_that_has_a_successor_by_then(tmp_path: Path, custodian: subprocess.
             cast("asyncio.Task[Any]", asyncio.current_task())
         }
         await asyncio.wait(tasks, timeout=20)
+        await office.registry.settle()
         return office.entry
 
     entry = asyncio.run(scenario())

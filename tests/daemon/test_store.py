@@ -32,6 +32,19 @@ def test_round_trip(store: Store) -> None:
     assert [path.name for path in folder.iterdir()] == ["record"]
 
 
+def test_the_umask_of_a_child_that_is_just_being_started_does_no_harm(store: Store) -> None:
+    """It is lent to it by the whole process."""
+    before = os.umask(0o777)
+    try:
+        store.save(RECORD)
+        store.save(RECORD.changed(name="other"))
+    finally:
+        os.umask(before)
+    folder = store.folder(RECORD.id)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "record").stat().st_mode & 0o777 == 0o600
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, call: str, after: int = 0, code: int = errno.EIO) -> None:
     """Let a function of `os` fail, after some calls that work."""
     real, left = getattr(os, call), [after]

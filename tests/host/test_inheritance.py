@@ -96,14 +96,20 @@ def test_limits_that_we_have_used_up_are_the_childs_alone() -> None:
 def test_what_a_program_looks_at_when_it_begins_is_there_by_then() -> None:
     """Not only afterwards: as a shell of a few instructions would see it."""
     script = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
-    for soft in range(50, 70):
-        inheritance = Inheritance(limits={"nofile": (soft, 100)})
+    for soft in range(150, 170):
+        inheritance = Inheritance(limits={"nofile": (soft, 200)})
         command = [sys.executable, "-S", "-E", "-c", script]
         pty = Pty.spawn(command, cwd="/", env=ENV, size=SIZE, inheritance=inheritance)
         _, status = os.waitpid(pty.pid, 0)
         assert status == 0
         assert os.read(pty.fd, 100) == f"{soft}\r\n".encode()
         pty.close()
+
+
+def test_few_open_files_are_the_childs_alone() -> None:
+    """We may have more open than it is allowed; and who wants to start it can still be told why not."""
+    with Child(limits={"nofile": (10, 20)}) as child:
+        assert child.limit("nofile") == (10, 20)
 
 
 def test_names_of_other_kernels_are_ignored() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import resource
-from collections.abc import Iterator
 
 _AT_START = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -25,12 +24,6 @@ def restore_for(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, _AT_START)
 
 
-@contextlib.contextmanager
-def as_at_start() -> Iterator[None]:
-    """Start children in here. They inherit; what is open already stays open."""
-    own = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, _AT_START)
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, own)
+def of_children() -> dict[str, tuple[int, int]]:
+    """What children have that we start ourselves, if whoever wants them does not say: see `Inheritance.limits`."""
+    return {"nofile": _AT_START}

@@ -147,8 +147,7 @@ class Starting:
             on_finished=lambda: None,
         )
         entry.keeper = keeper = LocalKeeper(host)
-        with limits.as_at_start():
-            start_child(host, spec)
+        start_child(host, spec, limits.of_children())
         self._registry.observe(entry, custodian_pid=None, custodian_started=None)
         return await keeper.request("info")
 

@@ -86,7 +86,7 @@ class Store:
         folder = self.folder(session_id)
         replacing = _Replacing(folder / _NAME)
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            _make_private(folder)
             replacing.write(data, durable=durable)
         except OSError as error:
             undone = replacing.undo()
@@ -186,6 +186,12 @@ class Store:
             raise StoreError(f"can't remove {folder}: {error.strerror}") from error
 
 
+def _make_private(folder: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700)  # whatever the umask is: that of a child that is just being started, perhaps
+
+
 class _Replacing:
     """One file that is replaced by another, all of it or not at all."""
 
@@ -204,6 +210,7 @@ class _Replacing:
         """
         fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, 0o600)  # the umask may be that of a child that is just being started
             file.write(data)
             if durable:
                 file.flush()

@@ -20,6 +20,10 @@ _AT_ONCE = {
     "stack": resource.RLIMIT_STACK,
 }
 
+#: While fewer descriptors than this would be left to us, the limit of open files is not lent: threads of ours may
+#: open something just then.
+_SPARE = 64
+
 _UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -42,8 +46,12 @@ class Inheritance:
         before = {}
         for name, which in _AT_ONCE.items():
             if name in self.limits:
-                before[which] = own = resource.getrlimit(which)
-                resource.setrlimit(which, (_lower(self.limits[name][0], own[1]), own[1]))
+                own = resource.getrlimit(which)
+                soft = _lower(self.limits[name][0], own[1])
+                if name == "nofile" and soft < len(os.listdir("/proc/self/fd")) + _SPARE:
+                    continue
+                before[which] = own
+                resource.setrlimit(which, (soft, own[1]))
         umask = None if self.umask is None else os.umask(self.umask)
         try:
             yield

@@ -113,8 +113,11 @@ def open_host(
     return SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
 
 
-def start_child(host: SessionHost, spec: Spec) -> None:
+def start_child(host: SessionHost, spec: Spec, limits: Mapping[str, tuple[int, int]] | None = None) -> None:
     """Start the child.
+
+    Args:
+        limits: those that it has where the record does not say, if they are not to be ours.
 
     Raises:
         SpawnFailed: it can't be; the host is finished.
@@ -127,6 +130,6 @@ def start_child(host: SessionHost, spec: Spec) -> None:
         cwd=record.cwd,
         env=spec.env,
         argv0=spec.argv0,
-        inheritance=Inheritance(record.umask, record.limits),
+        inheritance=Inheritance(record.umask, {**(limits or {}), **record.limits}),
         kind=spec.kind,
     )
