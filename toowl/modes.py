@@ -57,7 +57,7 @@ _N = rb"[0-9;:" + _C0 + rb"]*"
 _END = rb"\x07\x18\x1a\x1b"
 
 _TRACKED = re.compile(
-    rb"\x1b(?:"
+    rb"\x1b(?!\[[0-9;:]*m)(?:"  # colours first: most of all escapes, and none of these
     rb"\[(?P<private>[?>=<!]?)(?P<params>" + _N + rb")(?P<final>[ghlurtp]| q)"
     rb"|\[>(?P<keys>" + _N + rb")[mn]"
     rb"|(?P<short>[=>cnoH|}~]|[()*+][ -/]?[0-~])"
