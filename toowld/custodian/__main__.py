@@ -8,11 +8,10 @@ import signal
 import socket
 import sys
 
-import setproctitle
-
 from toowld import paths
 from toowld.custodian.keeper import Custodian
 from toowld.custodian.loop import EpollLoop
+from toowld.custodian.title import setproctitle
 
 #: So many unexpected exceptions are noted and survived; one that comes back at every turn is not.
 TOLERATED_BUGS = 20
@@ -29,7 +28,7 @@ def run(session_id: str, link: socket.socket) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    setproctitle.setproctitle(f"toowld --custodian {session_id}")
+    setproctitle(f"toowld --custodian {session_id}")
     loop = EpollLoop()
     custodian = Custodian(session_id, loop)
     custodian.add_link(link)

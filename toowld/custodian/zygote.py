@@ -18,9 +18,8 @@ import signal
 import socket
 import sys
 
-import setproctitle
-
 from toowld.custodian import __main__ as custodian
+from toowld.custodian.title import setproctitle
 from toowld.wire import Failure, FrameDecoder, Message, Request, Response, encode
 
 _ID = re.compile(r"[0-9a-f]{8}")
@@ -31,7 +30,7 @@ def serve(daemon: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; the daemon learns of an end by its link
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # meant for the daemon; it takes us along
-    setproctitle.setproctitle("toowld --zygote")
+    setproctitle("toowld --zygote")
     decoder = FrameDecoder()
     fds: list[int] = []
     gc.collect()
