@@ -20,7 +20,7 @@ import pytest
 from tests.daemon.steps import ask, displayed, listed, ls, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, Terminal, alive, machine_cannot, wait_for
 from toowld.daemon import restoring
-from toowld.daemon.restoring import By, program, refreshed, why_lost
+from toowld.daemon.restoring import program, refreshed, why_lost
 from toowld.session import Record, State
 from toowld.session import record as records
 
@@ -361,27 +361,50 @@ def test_restore_runs_no_command_unasked(sandbox: Sandbox) -> None:
     wait_for(lambda: note.read_text() == "once\n" * 2)
     terminal.send("x\r")
     assert terminal.wait() == 5
-    # By name, and by somebody who is there: at once.
+    # By name: at once.
     sandbox.toowl("restart", "job", "--yes")
     wait_for(lambda: note.read_text() == "once\n" * 3)
+
+
+def test_attach_runs_no_command_unasked(sandbox: Sandbox) -> None:
+    """Who attaches what was lost need not know what ran there. What exited is another matter."""
+    sandbox.up()
+    note = sandbox.root / "note"
+    sandbox.new("sh", "-c", f"echo once >>{note}; read -r x; exit 5", name="job")
+    wait_for(note.exists)
+    lose(sandbox, "job")
+    terminal = sandbox.attach_pty("job")
+    terminal.expect("--- restored; new shell ---")
+    terminal.expect("press Enter to run: sh -c ")
+    terminal.expect("shell instead) ")
+    assert note.read_text() == "once\n"
+    terminal.send("n\r")
+    terminal.send("printf 'he%s-%s\\n' llo $PWD\r")
+    terminal.expect(f"hello-{sandbox.home}")
+    terminal.send("exit\r")
+    assert terminal.wait() == 0
+    assert note.read_text() == "once\n"
+    wait_displayed(sandbox, "job", "ended (exited 0)")
+    again = sandbox.attach_pty("job")
+    again.expect("--- shell restarted ---")
+    wait_for(lambda: note.read_text() == "once\n" * 2)
 
 
 def test_what_a_child_is_to_be() -> None:
     lost = Record("0123abcd", state=State.ENDED, end_reason="lost")
     shell_path = "/bin/zsh"
-    assert program(lost, By.ATTACH, shell_path) == (("/bin/zsh",), "-zsh")
-    for argv in (("bash",), ("/usr/bin/fish", "-l"), ("bash", "--norc", "--noprofile")):
-        for by in By:
-            assert program(lost.changed(argv=argv), by, shell_path) == (argv, None)
+    for asked_for in (True, False):
+        assert program(lost, shell_path, asked_for=asked_for) == (("/bin/zsh",), "-zsh")
+        for argv in (("bash",), ("/usr/bin/fish", "-l"), ("bash", "--norc", "--noprofile")):
+            assert program(lost.changed(argv=argv), shell_path, asked_for=asked_for) == (argv, None)
     for argv in (("bash", "-c", "rm -rf x"), ("sh", "script"), ("make",), ("python3",)):
         made = lost.changed(argv=argv)
-        assert program(made, By.ATTACH, shell_path) == (argv, None)
-        assert program(made, By.RESTART, shell_path) == (argv, None)
-        assert program(made, By.RESTORE, shell_path)[0][:2] == ("/bin/sh", "-c")
-        assert program(made.changed(end_reason="exited"), By.RESTORE, shell_path) == (argv, None)
+        assert program(made, shell_path, asked_for=True) == (argv, None)
+        assert program(made, shell_path, asked_for=False)[0][:2] == ("/bin/sh", "-c")
+        assert program(made.changed(end_reason="exited"), shell_path, asked_for=False) == (argv, None)
         offered = made.changed(on_restore="make -j8")
-        assert "make -j8" in program(offered, By.ATTACH, shell_path)[0][2]
-        assert program(offered, By.RESTART, shell_path) == (argv, None)
+        assert "make -j8" in program(offered, shell_path, asked_for=False)[0][2]
+        assert program(offered, shell_path, asked_for=True) == (argv, None)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +412,7 @@ def test_what_a_child_is_to_be() -> None:
 )
 def test_an_offer_is_shown_as_it_is(command: str) -> None:
     made = Record("0123abcd", state=State.ENDED, end_reason="lost", on_restore=command)
-    argv, _ = program(made, By.ATTACH, "/bin/echo")
+    argv, _ = program(made, "/bin/echo", asked_for=False)
     done = subprocess.run(argv, input=b"\n", capture_output=True, check=True)
     shown = "".join(char if char.isprintable() else "?" for char in command)
     first, second = done.stdout.split(b"\n", 1)

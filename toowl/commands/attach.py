@@ -26,7 +26,8 @@ def parser() -> Parser:
         description="""Put a session on this terminal: as it looks now, with its scrollback, then what it
         prints. Ctrl-\\ then d detaches; Ctrl-\\ then ? lists the other keys. Several terminals can be attached
         to one session. When the program of the session ends, attach exits with its status (128+n for signal
-        n). Attaching an ended session shows its scrollback and starts its program again below it.""",
+        n). Attaching an ended session shows its scrollback and starts its program again below it; if the session
+        was lost, as after a reboot, a shell at once, and any other command only after Enter.""",
         examples=(
             ("toowl a work", "back to the session called work"),
             ("toowl attach 2f3 --read-only", "watch the session whose id begins with 2f3"),

@@ -20,7 +20,6 @@ from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
 from toowld.daemon.registry import Entry, Keeper, Registry
-from toowld.daemon.restoring import By
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.errors import (
@@ -253,7 +252,7 @@ class Broker:
         try:
             self._registry.check(entry)
             if entry.record.state is State.ENDED and params.flag("respawn", True):
-                await self._lifecycle.respawn(entry, By.ATTACH, env=params.environment("env", {}))
+                await self._lifecycle.respawn(entry, env=params.environment("env", {}))
             # Ended: it was not started again, or what was started was a matter of moments.
             keeper = self._view(entry) if entry.record.state is State.ENDED else _keeper_of(entry)
             sock, unread = connection.release()

@@ -21,7 +21,6 @@ from toowld.daemon.config import GATE, Config
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News, is_custodian_alive
 from toowld.daemon.registry import Entry, Registry
-from toowld.daemon.restoring import By
 from toowld.daemon.starting import Starting, inheritable
 from toowld.daemon.store import Store, StoreError
 from toowld.daemon.systemd import Scopes
@@ -105,7 +104,7 @@ class Lifecycle:
         entry = await self._registry.create(record)
         async with entry.lock:
             try:
-                await self._starting.start(entry, self._starting.spec(record, record, By.RESTART))
+                await self._starting.start(entry, self._starting.spec(record, record, asked_for=True))
             except BaseException as error:
                 await self._undo(entry, error)
                 raise
@@ -132,14 +131,15 @@ class Lifecycle:
     async def respawn(
         self,
         entry: Entry,
-        by: By,
         *,
+        asked_for: bool = False,
         persistent: bool | None = None,
         env: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Start a fresh child below the scrollback of a session that has ended. The entry's lock is held.
 
         Args:
+            asked_for: see `restoring.program`.
             env: what the environment of whoever starts it has (`toowld.wire.login`).
 
         Raises:
@@ -165,7 +165,9 @@ class Lifecycle:
             ended_at=None,
         )
         try:
-            await self._starting.start(entry, self._starting.spec(entry.record, record, by, notices))
+            await self._starting.start(
+                entry, self._starting.spec(entry.record, record, notices, asked_for=asked_for)
+            )
         except ToowlError as error:
             # How the child before ended is in the log.
             self._registry.observe(
@@ -291,7 +293,7 @@ class Lifecycle:
             self._registry.check(entry)
             if entry.running:
                 await self.kill(entry, force=False)
-            return await self.respawn(entry, By.RESTART, persistent=persistent)
+            return await self.respawn(entry, asked_for=True, persistent=persistent)
 
     async def restore(self, entry: Entry, env: Mapping[str, str]) -> list[str]:
         """Bring a session back that was lost, for nobody in particular.
@@ -309,7 +311,7 @@ class Lifecycle:
                     f"session {label} was not lost, it is {entry.display()}: "
                     f"`toowl restart {label}` starts its program again"
                 )
-            return await self.respawn(entry, By.RESTORE, env=env)
+            return await self.respawn(entry, env=env)
 
     async def remove(self, entry: Entry) -> None:
         """Forget a session that has ended.

@@ -7,7 +7,6 @@ Run twice, without anybody looking, it may do harm, so where nobody has just ask
 
 from __future__ import annotations
 
-import enum
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -44,37 +43,28 @@ exec {shell}
 """
 
 
-class By(enum.Enum):
-    """Who starts a session again.
-
-    ``ATTACH``: somebody who is there and looks; ``RESTART``: somebody who wants this very program;
-    ``RESTORE``: somebody who brings sessions back, perhaps all at once, and looks at them later.
-    """
-
-    ATTACH = "attach"
-    RESTART = "restart"
-    RESTORE = "restore"
-
-
-def program(record: Record, by: By, shell: str) -> tuple[tuple[str, ...], str | None]:
+def program(record: Record, shell: str, *, asked_for: bool) -> tuple[tuple[str, ...], str | None]:
     """What a session's child is to be: its arguments, and its own name if that is not the program's.
 
-    ``shell`` is the user's. As long as ``record`` says that the session is lost, commands may be offered only.
+    As long as ``record`` says that the session is lost, commands are offered only: whoever brings back all that was
+    lost, or attaches one session of many, need not know what ran there.
+
+    Args:
+        shell: the user's.
+        asked_for: somebody wants this very program now.
     """
     own, own_name = _own(record, shell)
-    if not record.restorable or by is By.RESTART:
-        return own, own_name
     is_shell = record.argv is None or _is_shell(own)
+    if asked_for or not record.restorable or (is_shell and record.on_restore is None):
+        return own, own_name
     # Within the offer there is no way to give a program another name; -l makes a login shell too.
     fresh = own if is_shell and record.argv else (shell, "-l")
-    if record.on_restore is not None:
-        wanted = shlex.join((shell, "-c", record.on_restore))
-        # What stands for a command ends the session as that would have; a session with a shell keeps its shell.
-        return _offer(record.on_restore, wanted if is_shell else f"exec {wanted}", fresh), None
-    if by is By.RESTORE and not is_shell:
+    if record.on_restore is None:
         command = shlex.join(own)
         return _offer(command, f"exec {command}", fresh), None
-    return own, own_name
+    wanted = shlex.join((shell, "-c", record.on_restore))
+    # What stands for a command ends the session as that would have; a session with a shell keeps its shell.
+    return _offer(record.on_restore, wanted if is_shell else f"exec {wanted}", fresh), None
 
 
 def _own(record: Record, shell: str) -> tuple[tuple[str, ...], str | None]:

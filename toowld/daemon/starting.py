@@ -17,7 +17,6 @@ from toowld.daemon import limits, process, restoring
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News
 from toowld.daemon.registry import Entry, Registry
-from toowld.daemon.restoring import By
 from toowld.daemon.store import Store
 from toowld.daemon.systemd import Scopes
 from toowld.daemon.zygote import Zygote
@@ -80,7 +79,9 @@ class Starting:
             self._news.on_lost(entry, keeper)  # it died meanwhile
         await self._registry.stored(entry)
 
-    def spec(self, record: Record, before: Record, by: By, notices: Sequence[str] = ()) -> Spec:
+    def spec(
+        self, record: Record, before: Record, notices: Sequence[str] = (), *, asked_for: bool = False
+    ) -> Spec:
         """How the child is started. ``before``: the record as it was when nothing ran yet."""
         env = dict(record.env)
         account = pwd.getpwuid(os.getuid())
@@ -96,7 +97,7 @@ class Starting:
         env["TOOWL_STATE_DIR"] = str(self._paths.state)
         if record.name:
             env["TOOWL_NAME"] = record.name
-        argv, argv0 = restoring.program(before, by, account.pw_shell or "/bin/sh")
+        argv, argv0 = restoring.program(before, account.pw_shell or "/bin/sh", asked_for=asked_for)
         folder = str(self._store.folder(record.id))
         if before is record:
             return Spec(record, folder, argv, argv0, env)
