@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -181,7 +182,13 @@ class World:
         folder = self.work / name
         folder.mkdir()
         place = Place(name, kind, mortal, folder)
-        place.id = self.box.new(*self.command(kind, folder, seed), name=name)["id"]
+        command = self.command(kind, folder, seed)
+        if mortal:  # of what was lost only a shell is started at once by whoever attaches it; so it goes by that name
+            shell = folder / "bash"
+            shell.write_text(f"#!/bin/sh\nexec {shlex.join(command)}\n")
+            shell.chmod(0o700)
+            command = [str(shell)]
+        place.id = self.box.new(*command, name=name)["id"]
         wait_for(place.runs, what=f"{name} to run")
         self.places.append(place)
         return place
