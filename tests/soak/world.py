@@ -183,7 +183,8 @@ class World:
         folder.mkdir()
         place = Place(name, kind, mortal, folder)
         command = self.command(kind, folder, seed)
-        if mortal:  # of what was lost only a shell is started at once by whoever attaches it; so it goes by that name
+        if mortal:
+            # Of what was lost only a shell is started at once by whoever attaches it; so it goes by that name.
             shell = folder / "bash"
             shell.write_text(f"#!/bin/sh\nexec {shlex.join(command)}\n")
             shell.chmod(0o700)
