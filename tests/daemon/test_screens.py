@@ -155,15 +155,15 @@ def test_a_busy_session_gets_snapshots_and_a_quiet_one_none(sandbox: Sandbox, se
         sandbox.new("sh", "-c", "yes 'some line of output' | head -c 9000000; exec cat", name="busy")["id"]
     )
     folder = sandbox.paths.session(busy)
-    wait_for(lambda: len(sandbox.output(busy)) > 9_000_000, 40)
-    wait_for(lambda: snapshots.seq_of(folder) > 8_000_000, 40)
+    wait_for(lambda: sandbox.info(busy)["seq"] > 9_000_000, 60)
+    wait_for(lambda: snapshots.seq_of(folder) > 8_000_000, 60)
     found = snapshots.load(folder)
     assert found is not None
     assert follow(folder).snapshot == found.seq
     assert follow(folder).model.state().main.rows[0].text == "some line of output"
     assert not (sandbox.paths.session(session) / snapshots.NAME).exists()
     # Who follows goes when there is nothing to do.
-    wait_for(lambda: helpers(sandbox) == [], 40)
+    wait_for(lambda: helpers(sandbox) == [], 60)
 
 
 def test_a_disk_that_takes_no_snapshot_is_told_by_the_doctor(sandbox: Sandbox) -> None:
@@ -171,7 +171,7 @@ def test_a_disk_that_takes_no_snapshot_is_told_by_the_doctor(sandbox: Sandbox) -
     session = str(sandbox.new("sh", "-c", "read x; yes 'some line' | head -c 9000000; exec cat")["id"])
     (sandbox.paths.session(session) / snapshots.NAME).mkdir()
     sandbox.send(session, b"\r")
-    wait_for(lambda: f"what {session} shows could not be followed" in _doctor(sandbox), 40)
+    wait_for(lambda: f"what {session} shows could not be followed" in _doctor(sandbox), 60)
     # A picture is made all the same.
     assert b"some line" in picture(sandbox, session, rows=24, cols=80)["data"]
 
