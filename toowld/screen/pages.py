@@ -6,6 +6,7 @@ characters) are decoded as a whole, and of the others only cells that begin to l
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from itertools import groupby
@@ -27,6 +28,8 @@ _GRAPHEME, _PALETTE, _RGB = 1, 2, 3
 _WIDE, _TAIL, _HEAD_SPACER = 1, 2, 3
 
 _CELLS = re.compile("\0+|[^\0]+")
+#: Words that are the same, by their size in bits.
+_SAME = {bits: re.compile(rb"(?s)(.{%d})\1*" % (bits >> 3)) for bits in (32, 64)}
 
 _Tables = tuple[dict[int, Style], dict[int, Link]]
 
@@ -77,10 +80,55 @@ def _row(data: memoryview, flags: int, count: int, at: int, tables: _Tables, suf
         text = str(cells, ("latin-1", "utf-16-le")[width])
         runs = tuple(Run("" if run[0] == "\0" else run, len(run)) for run in _CELLS.findall(text))
         return Row(runs, wraps=bool(flags & 1))
+    found = _alike(int.from_bytes(cells, "little"), count, 8 << width, tables)
+    if found is not None:
+        return Row(found, wraps=bool(flags & 1))
     words = struct.unpack(f"<{count}{'IQ'[width - 2]}", cells)
     head = bool(count) and words[-1] >> _WIDTH_SHIFT & 3 == _HEAD_SPACER
     runs = tuple(_runs(words[: count - head], tables, suffixes))
     return Row(runs, wraps=bool(flags & 1), head=head)
+
+
+def _alike(cells: int, count: int, bits: int, tables: _Tables) -> tuple[Run, ...] | None:
+    """The runs of a row that has only plain characters, all of it by a few operations on one large number.
+
+    None: there are cells of another kind in it. ``cells`` has a word of so many ``bits`` for each.
+    """
+    kinds, contents, look_bits = _masks(count, bits)
+    if cells & kinds:
+        return None
+    size = bits >> 3
+    text = (cells >> 2 & contents).to_bytes(count * size, "little").decode("utf-32-le")
+    if bits == 64:
+        text = text[::2]
+    looks = (cells & look_bits).to_bytes(count * size, "little")
+    styles, links = tables
+    runs: list[Run] = []
+    for same in _SAME[bits].finditer(looks):
+        look = int.from_bytes(same[1], "little")
+        width = look >> _WIDTH_SHIFT & 3
+        if width == _TAIL:
+            continue
+        if width == _HEAD_SPACER:
+            return None
+        style = styles.get(look >> _STYLE_SHIFT & 0xFFFF, PLAIN)
+        linked, protected = links.get(look >> _LINK_SHIFT), bool(look & _PROTECTED)
+        part = text[same.start() // size : same.end() // size]
+        if width == _WIDE:
+            runs.append(Run(part, 2, style, linked, protected))
+        elif "\0" not in part:
+            runs.append(Run(part, len(part), style, linked, protected))
+        else:
+            for run in _CELLS.findall(part):
+                runs.append(Run("" if run[0] == "\0" else run, len(run), style, linked, protected))
+    return tuple(runs)
+
+
+@functools.lru_cache(maxsize=1024)
+def _masks(count: int, bits: int) -> tuple[int, int, int]:
+    """Of so many words: their kinds, their contents (shifted to the end of each), what they look like."""
+    lanes = int.from_bytes((1).to_bytes(bits >> 3, "little") * count, "little")
+    return 3 * lanes, 0xFFFFFF * lanes, (_LOOK & (1 << bits) - 1) * lanes
 
 
 def _sort(cell: tuple[int, int]) -> tuple[int, int]:
