@@ -11,7 +11,6 @@ custodian of the session itself, which needs no daemon.
 from __future__ import annotations
 
 import os
-import random
 import select
 import socket
 import struct
@@ -183,6 +182,13 @@ class Dialler:
         return Dial(targets, params | {"session": session_id}, now)
 
 
+def _chance() -> float:
+    """From 0 to 1, for the jitter."""
+    import random  # needed only once a connection was lost, and slow to load
+
+    return random.random()
+
+
 def clocks() -> Clocks:
     """What the clocks say now."""
     return Clocks(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
@@ -208,7 +214,7 @@ class Connection:
         self._input_seq = -1  # when the last connection began
         self._dial: Dial | None = None
         self._link = Reconnector(
-            Backoff(random.random, base=dialler.base if dialler else 1.0),
+            Backoff(_chance, base=dialler.base if dialler else 1.0),
             clocks(),
         )
         self._link.dial()

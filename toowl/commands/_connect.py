@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,6 +13,8 @@ from toowld.client import Client
 from toowld.errors import DaemonUnreachable
 
 if TYPE_CHECKING:
+    import subprocess
+
     from toowld.paths import Paths
 
 #: A daemon with hundreds of custodians to greet gets this long before the first command gives up on it.
@@ -43,6 +43,10 @@ def connect(*, autostart: bool = False) -> Client:
 
 def _start(where: Paths) -> Client:
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    # Loaded only here: with what they bring along, they would be a tenth of every attach.
+    import subprocess
+    import tempfile
+
     # Its words go to a file, not a pipe: a daemon that kept a pipe open would keep us waiting for ever.
     with tempfile.TemporaryFile() as said:
         try:

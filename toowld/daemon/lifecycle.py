@@ -379,7 +379,10 @@ class Lifecycle:
 
     def _note_folder(self, entry: Entry) -> None:
         record = entry.record
-        if record.state is State.RUNNING and process.is_same(record.pid, record.pid_started):
+        if record.state is not State.RUNNING:
+            return
+        # Whoever holds a keeper that speaks with us has not lost its child: only else the pid may be another's.
+        if entry.keeper is not None or process.is_same(record.pid, record.pid_started):
             cwd = control.child_cwd(record.pid)
             if cwd is not None and cwd != record.cwd:
                 self._registry.observe(entry, cwd=cwd, cwd_at=time.time())
