@@ -433,7 +433,8 @@ def test_the_daemon_dies_before_a_custodian_got_its_orders(sandbox: Sandbox) -> 
     sandbox.up()
     assert displayed(sandbox, "half") == "ended (lost)"
     terminal = sandbox.attach_pty("half")
-    terminal.expect("new shell")
+    terminal.expect("shell instead) ")
+    terminal.send("\r")
     wait_for(lambda: sleeps(sandbox, 4711))
     terminal.send(DETACH)
     assert terminal.wait() == 0

@@ -91,6 +91,64 @@ def test_a_full_disk(small: Sandbox, persistent: bool) -> None:
     assert json.loads(small.toowl("ls", "--json").stdout)
 
 
+def text(first: int, last: int) -> str:
+    return "".join(f"{number:099d}\n" for number in range(first, last + 1))
+
+
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
+def test_what_is_only_in_memory_is_found(small: Sandbox, persistent: bool) -> None:
+    """By whatever looks at the past, as long as somebody keeps it; also with the daemon down."""
+    small.up(persistent)
+    info = printer(small, "full")
+    small.send("full", b"20000\n")
+    printed(small, "full", 7 + 20_000 * 101)
+    assert small.info("full")["degraded"]
+    assert len(small.output(info["id"])) < 1 << 20, "the files hold less than half of it"
+
+    def look() -> None:
+        done = small.toowl("capture", "full", "--scrollback")
+        assert (done.stdout, done.stderr) == ("ready\n" + text(1, 20_000), "")
+        assert small.toowl("capture", "full").stdout.rstrip().endswith("20000")  # its screen
+        assert small.toowl("capture", "full", "--lines", "3").stdout == text(19_998, 20_000)
+        assert small.toowl("logs", "full", "--raw").stdout.endswith(f"{20_000:099d}\r\n")
+        assert f"{19_999:099d}" in small.toowl("search", "full", "0019999$").stdout
+        cast = small.toowl("export", "full", "-o", "-").stdout
+        output = "".join(json.loads(row)[2] for row in cast.splitlines()[1:] if json.loads(row)[1] == "o")
+        assert output.endswith(f"{20_000:099d}\r\n")
+
+    look()
+    if persistent:
+        small.kill9()
+        look()
+        small.up()
+    remount(small, "size=16m")
+    wait_for(lambda: not small.info("full")["degraded"], what="the log to be on the disk again")
+    look()
+
+
+def test_what_not_even_memory_holds_is_told(small: Sandbox) -> None:
+    """And what can't be asked for: its custodian hangs."""
+    small.up()
+    printer(small, "full")
+    small.send("full", b"60000\n")
+    printed(small, "full", 7 + 60_000 * 101)
+    done = small.toowl("capture", "full", "--scrollback")
+    assert done.stdout.endswith(text(50_000, 60_000))
+    assert re.fullmatch(r"toowl: \d+\.\d [KM]iB of output are not there: never written\n", done.stderr)
+    custodian = small.info("full")["custodian_pid"]
+    os.kill(custodian, signal.SIGSTOP)
+    try:
+        for _ in range(2):  # with the daemon, and without
+            done = small.toowl("capture", "full", "--scrollback")
+            assert done.stdout.startswith("ready\n" + text(1, 5_000))
+            assert "output that could not be written to the disk" in done.stderr
+            assert "does not answer" in done.stderr and len(done.stderr.splitlines()) == 1
+            if small.daemon is not None and small.daemon.poll() is None:
+                small.kill9()
+    finally:
+        os.kill(custodian, signal.SIGCONT)
+
+
 def test_a_disk_that_becomes_read_only(small: Sandbox) -> None:
     """First full, as a file system with a file open for writing can't be remounted by hand."""
     small.up()

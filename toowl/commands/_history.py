@@ -1,7 +1,7 @@
-"""What a session printed: asked of the daemon if it runs, else read from the state folder.
+"""What a session printed: read from the state folder, where we see it as the daemon does, else asked of the daemon.
 
-Only the daemon knows of output that could not be written to the log (full disk); everything else is on the disk and
-needs neither a daemon nor a custodian.
+What could not be written to the log (full disk) is in the memory of who keeps the session, and is asked for: through
+the daemon if it runs, else directly. Everything else needs neither.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toowl.commands._connect import note
 from toowl.commands._offline import recorded, resolve
 from toowld import paths
 from toowld.client import Client
-from toowld.errors import CustodianUnreachable, DaemonUnreachable
+from toowld.errors import CustodianUnreachable, DaemonUnreachable, ToowlError
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
+from toowld.log.unwritten import with_unwritten
 
 if TYPE_CHECKING:
     from toowld.screen.state import Terminal
 
 #: Bytes of one page. A frame holds 4 MiB; smaller pages leave the daemon room for others.
 _PAGE = 1 << 20
+
+#: A custodian that is not stopped answers within a millisecond (seconds).
+_PATIENCE = 2.0
 
 
 class History:
@@ -40,10 +45,13 @@ class History:
         self._client: Client | None = None
         self._folder: Path | None = None
         self._reader: LogReader | None = None
+        self._unwritten: list[LogRecord] = []
         try:
             self._client = Client.connect(where)
         except DaemonUnreachable:
             self.info = self.record = resolve(where, session)
+            # First what is in memory: it may be in the files by the time these are read.
+            self._unwritten = _unwritten(where.custodian_socket(self.info["id"]))
             self._folder = where.session(self.info["id"])
             self._reader = LogReader(self._folder)
             return
@@ -85,7 +93,7 @@ class History:
     def end(self) -> int:
         """Where the output ended when the session was found."""
         if self._client is None and self._reader is not None:
-            return self._reader.end
+            return max(self._reader.end, self._unwritten[-1].end if self._unwritten else 0)
         return int(self.info.get("seq") or 0)
 
     def screen(self) -> Terminal:
@@ -96,14 +104,14 @@ class History:
         """
         from toowld.screen.follow import follow, play
 
-        if self._folder is not None:
+        if self._folder is not None and not self._unwritten:
             return follow(self._folder).model.state()
         return play(self.records()).model.state()
 
     def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
         """All that is held from ``from_seq`` on, and marks where something is missing."""
         if self._reader is not None:
-            return self._reader.records(from_seq)
+            return with_unwritten(self._reader.records(from_seq), self._unwritten, from_seq)
         assert self._client is not None
         return _pages(self._client, self.info["id"], from_seq)
 
@@ -116,6 +124,27 @@ def _files(info: dict[str, Any]) -> Path | None:
     return Path(folder)
 
 
+def _unwritten(socket: Path) -> list[LogRecord]:
+    """What whoever keeps a session has in memory only."""
+    found: list[LogRecord] = []
+    seq: int | None = 0
+    try:
+        with Client.connect_path(socket, timeout=_PATIENCE) as client:
+            while seq is not None:
+                page = client.request("unwritten", seq=seq, limit=_PAGE, timeout=_PATIENCE)
+                found += [LogRecord(*fields) for fields in page["records"]]
+                seq = page["next"]
+    except CustodianUnreachable:
+        pass  # nobody keeps it: all that there is is in the files
+    except ToowlError as error:
+        _note_incomplete(error)
+    return found
+
+
+def _note_incomplete(why: object) -> None:
+    note(f"output that could not be written to the disk, if there is any, is missing: {why}")
+
+
 def _pages(client: Client, session_id: str, seq: int) -> Iterator[LogRecord | GapMark]:
     known: set[LogRecord] | None = None
     while True:
@@ -123,7 +152,10 @@ def _pages(client: Client, session_id: str, seq: int) -> Iterator[LogRecord | Ga
             "read_log", session=session_id, seq=seq, limit=_PAGE, timeout=30.0
         )
         if gap := page.get("gap"):
-            yield GapMark(gap[0], gap[1], "dropped")
+            start, end, *reason = gap  # an older daemon gives none
+            yield GapMark(start, end, reason[0] if reason else "dropped")
+        if why := page.get("incomplete"):
+            _note_incomplete(why)
         records = [LogRecord(*fields) for fields in page["records"]]
         # A page begins with the marks that tell size and boot at that point. Behind another page they are
         # no news, and neither are the marks between that page's last output and this one's first.

@@ -31,7 +31,8 @@ from toowld.errors import (
 )
 from toowld.host import SessionHost
 from toowld.host.params import Params
-from toowld.log import LogReader
+from toowld.log import LogReader, LogRecord
+from toowld.log.unwritten import with_unwritten
 from toowld.log.view import LogView
 from toowld.session import Session, State
 from toowld.wire import Ended, Hello, Request, Size
@@ -218,11 +219,25 @@ class Broker:
         return entry.info() | {"notices": notices}
 
     async def _read_log(self, params: Params) -> Mapping[str, Any]:
-        """One page of a session's log, from its files: nobody else has to do anything for it."""
+        """One page of a session's log. Its files are read here; only what they lack is asked of who keeps it."""
         entry = self._registry.find(params.text("session"))
         seq = params.integer("seq")
         limit = params.integer("limit", LOG_PAGE)
-        return await asyncio.to_thread(log_page, LogReader(self._store.folder(entry.record.id)), seq, limit)
+        reader = LogReader(self._store.folder(entry.record.id))
+        page = await asyncio.to_thread(lambda: log_page(reader.records(seq), seq, limit))
+        keeper = entry.keeper or entry.former
+        if page["next"] is not None or keeper is None or not entry.live.get("degraded"):
+            return page
+        try:
+            memory = await keeper.request("unwritten", {"seq": seq, "limit": limit})
+        except ToowlError as error:
+            return page | {"incomplete": str(error)}
+        unwritten = [LogRecord(*fields) for fields in memory["records"]]
+        # Read again: some of it may have reached the files just now.
+        whole = await asyncio.to_thread(
+            lambda: log_page(with_unwritten(reader.records(seq), unwritten, seq), seq, limit)
+        )
+        return whole if whole["next"] is not None else whole | {"next": memory["next"]}
 
     async def _screen(self, params: Params) -> Mapping[str, Any]:
         """What a client puts on its terminal before it attaches "from seq"."""

@@ -20,6 +20,9 @@ from toowld.session import events as ev
 #: little enough to be drawn at once by any terminal.
 REPLAY_BYTES = 1 << 20
 
+#: Of what is in memory only, what is given at once: in a frame it takes less than in a log, header and all.
+MEMORY_PAGE = 512 << 10
+
 
 def info(host: SessionHost) -> dict[str, Any]:
     """The session as it is at this moment."""
@@ -83,12 +86,21 @@ def _kill(host: SessionHost, params: Params) -> dict[str, Any]:
     return {}
 
 
+def _unwritten(host: SessionHost, params: Params) -> dict[str, Any]:
+    """What of the log is in memory only, as the disk takes nothing. Whoever wants the rest reads the files."""
+    limit = min(max(params.integer("limit"), 1), MEMORY_PAGE)
+    records, following = host.log.ring.page(params.integer("seq"), limit)
+    fields = [[item.type, item.seq, item.wall_us, item.mono_us, item.payload] for item in records]
+    return {"records": fields, "next": following}
+
+
 _METHODS: Mapping[str, Callable[[SessionHost, Params], dict[str, Any]]] = {
     "info": lambda host, params: info(host),
     "detach": _detach,
     "send": _send,
     "resize": _resize,
     "kill": _kill,
+    "unwritten": _unwritten,
 }
 
 

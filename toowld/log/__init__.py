@@ -9,6 +9,7 @@
     folder           the files as their writer sees them: found, repaired, opened, dropped
     sync             bringing them to the disk platter, beside whoever writes
     reader           LogReader: anyone else, at any time, also on the log of a dead session
+    unwritten        what only the writer's memory holds, behind what the files hold
     cast             records as an asciinema recording
     text      PURE   output as plain lines
     plain     PURE   the same of whole blocks at once, and which of them a search need not look at

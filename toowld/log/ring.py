@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import attrgetter
 
-from toowld.log.format import OUTPUT, RESIZE, LogRecord
+from toowld.log.format import HEADER_BYTES, OUTPUT, RESIZE, LogRecord, pack_size
 from toowld.wire.messages import Size
 
 #: What a small record costs beside its payload: the objects, and their places in the list (measured: 180 bytes).
@@ -66,3 +66,26 @@ class Ring:
             if record.type == OUTPUT and record.end > seq:
                 return record
         return None
+
+    def page(self, seq: int, limit: int) -> tuple[list[LogRecord], int | None]:
+        """The records from ``seq`` on, about ``limit`` bytes of them, and the seq of those behind; None at the end.
+
+        First comes a RESIZE: the size that the terminal had there.
+        """
+        found: list[LogRecord] = []
+        size = self.size
+        held = 0
+        for record in self._records[self._first :]:
+            if record.end <= seq and record.seq < seq:
+                size = record.size or size
+                continue
+            # What stands at `seq` itself does not count: it would come again and again, and lead nowhere.
+            if record.seq > seq and held >= limit:
+                return found, record.seq
+            if not found:
+                found.append(
+                    LogRecord(RESIZE, max(record.seq, seq), record.wall_us, record.mono_us, pack_size(size))
+                )
+            found.append(record)
+            held += len(record.payload) + HEADER_BYTES
+        return found, None
