@@ -10,6 +10,7 @@ same parsers give the same bytes.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is 
 from toowl.commands import COMMANDS  # noqa: E402
 from toowl.commands import help as overview  # noqa: E402
 from toowld.daemon.cli import parser as toowld_parser  # noqa: E402
+from toowld.daemon.config import Config  # noqa: E402
 
 Rows = Iterable[tuple[str, str]]
 
@@ -33,7 +35,7 @@ _FILES = (
     ("$XDG_RUNTIME_DIR/toowl/toowld.sock", "the daemon's socket"),
     ("$XDG_RUNTIME_DIR/toowl/custodians/", "a socket for each persistent session"),
     ("$XDG_STATE_HOME/toowl/sessions/", "a folder for each session: its record and its scrollback"),
-    ("$XDG_CONFIG_HOME/toowl/config.toml", "settings"),
+    ("$XDG_CONFIG_HOME/toowl/config.toml", "settings, see toowld(8)"),
 )
 _INTRODUCTION = (
     "A shell started under toowl ends only when you end it. Closing the terminal, losing the network, "
@@ -49,6 +51,20 @@ _DAEMON_INTRODUCTION = (
     "toowld keeps terminal sessions for toowl(1). With TOOWLD_PERSISTENT_SESSIONS=1 in its environment, each "
     "session that it makes gets a keeper of its own, the custodian, and survives whatever happens to the daemon."
 )
+
+
+_SETTINGS_INTRODUCTION = (
+    "In $XDG_CONFIG_HOME/toowl/config.toml, else ~/.config/toowl/config.toml, below a line [daemon], each as KEY = "
+    "NUMBER. The daemon reads them when it starts, at SIGHUP and at `toowld reload`. What it can't make sense of is "
+    "an error: one that starts does not, and one that runs goes on with what it had."
+)
+
+
+def _settings() -> list[tuple[str, str]]:
+    return [
+        (setting.name, f"{setting.metadata['means']} (default: {setting.default:.12g})")
+        for setting in dataclasses.fields(Config)
+    ]
 
 
 class Entry:
@@ -142,6 +158,15 @@ def _markdown() -> Iterator[str]:
     yield "\n# toowld"
     for entry in toowld_entries():
         yield from _markdown_entry(entry)
+    yield "\n## Settings\n"
+    yield _SETTINGS_INTRODUCTION
+    yield ""
+    yield from _markdown_table("key", "means", [(f"`{key}`", means) for key, means in _settings()])
+    yield "\n```toml"
+    yield "[daemon]"
+    yield f"scrollback_bytes = {256 << 20}  # 256 MiB for each session"
+    yield "ended_retention = 86400  # seconds: a day"
+    yield "```"
 
 
 def _markdown_entry(entry: Entry) -> Iterator[str]:
@@ -221,6 +246,11 @@ def toowld_page() -> str:
                 ("SIGHUP", "read the settings again"),
             )
         ),
+        ".SH EXIT STATUS",
+        *_list(overview.EXIT_STATUS),
+        ".SH SETTINGS",
+        _paragraph(_SETTINGS_INTRODUCTION),
+        *_list(_settings()),
         *_page_foot("toowl(1), systemd.service(5), loginctl(1)"),
     ]
     return "\n".join(parts) + "\n"

@@ -103,7 +103,9 @@ class Dial:
             self._socket.connect(path)  # done or failed at once; EAGAIN: its queue is full
             _, uid, _ = _UCRED.unpack(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if uid != os.getuid():
-                raise errors.RefusedError(f"{self._what} belongs to uid {uid}, not to us")
+                raise errors.RefusedError(
+                    f"{self._what} belongs to uid {uid}, not to us: run toowl as that user"
+                )
         except (errors.ToowlError, OSError) as error:
             self._next(self._explained(error))
 

@@ -280,12 +280,27 @@ def test_the_log_has_its_limit(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[daemon]\nspeed = 1\n", "[daemon]\ntick = 'fast'\n", "daemon = 3\n", "[[["]
+    ("text", "told"),
+    [
+        ("[daemon]\nspeed = 1\n", "unknown key 'daemon.speed'; known are "),
+        ("ended_retention = 10\n", "unknown key 'ended_retention'; all stand below [daemon]"),
+        ("[deamon]\ntick = 1\n", "unknown key 'deamon'; all stand below [daemon]"),
+        ("[daemon]\ntick = 'fast'\n", "'daemon.tick' must be a number, at least 0.01, not 'fast'"),
+        ("[daemon]\ntick = true\n", "'daemon.tick' must be a number, at least 0.01, not True"),
+        ("[daemon]\ntick = 0\n", "'daemon.tick' must be a number, at least 0.01, not 0"),
+        ("[daemon]\ntick = nan\n", "'daemon.tick' must be a number, at least 0.01, not nan"),
+        ("[daemon]\nscan_timeout = 0\n", "'daemon.scan_timeout' must be a number, at least 0.01, not 0"),
+        ("[daemon]\nended_retention = -1\n", "'daemon.ended_retention' must be a number, at least 0, not -1"),
+        ("[daemon]\nscrollback_bytes = inf\n", "'daemon.scrollback_bytes' must be a number, at least "),
+        ("daemon = 3\n", "'daemon' must be a table: begin it with [daemon]"),
+        ("[[[", "correct it, or move it away"),
+    ],
 )
-def test_a_bad_setting_is_named(sandbox: Sandbox, text: str) -> None:
+def test_a_bad_setting_is_named(sandbox: Sandbox, text: str, told: str) -> None:
     sandbox.paths.config.parent.mkdir(parents=True)
     sandbox.paths.config.write_text(text)
     done = sandbox.toowld(check=False)
     assert done.returncode == 1
-    assert str(sandbox.paths.config) in done.stderr
+    assert done.stderr.startswith(f"toowld: {sandbox.paths.config}: ")
+    assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -117,7 +117,7 @@ def span_of(args: argparse.Namespace) -> Span:
             raise UsageError(f"--{option}: {error}") from None
     since, until = times
     if since is not None and until is not None and since > until:
-        raise UsageError("--since is later than --until: nothing can be between them")
+        raise UsageError("--since is later than --until, so nothing can be between them: swap them")
     return Span(since, until)
 
 

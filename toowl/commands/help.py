@@ -30,11 +30,13 @@ ENVIRONMENT = (
     ("TOOWL_NO_AUTOSTART", "set to 1: never start a daemon from toowl"),
     (
         "TOOWL_RUNTIME_DIR",
-        "folder of the sockets; else $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/toowl or /tmp/toowl-UID",
+        "folder of the sockets; else $RUNTIME_DIRECTORY, a /run/toowl or /run/toowl-NAME that is ours (a system "
+        "unit's), $XDG_RUNTIME_DIR/toowl or /tmp/toowl-UID",
     ),
     ("TOOWL_STATE_DIR", "folder of records and scrollback; else $STATE_DIRECTORY or $XDG_STATE_HOME/toowl"),
     ("TOOWL_DEBUG", "set to 1: show where an error came from"),
     ("TOOWLD_PERSISTENT_SESSIONS", "set to 1 for the daemon: sessions made from then on survive its end"),
+    ("TOOWLD_SCOPES", "set to 0 for the daemon: ask no systemd for a scope of its own for each session"),
 )
 
 

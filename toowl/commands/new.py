@@ -107,6 +107,8 @@ def _variables(settings: list[str]) -> dict[str, str]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not name or not equals:
-            raise UsageError(f"--env {setting!r} is not of the form K=V")
+            raise UsageError(
+                f"--env {setting!r} is not of the form K=V: give a name and a value, such as EDITOR=vi"
+            )
         found[name] = value
     return found

@@ -76,7 +76,9 @@ def _compile(regex: str, *, ignore_case: bool) -> re.Pattern[str]:
             warnings.simplefilter("ignore")  # about forms that a later Python will read differently
             return re.compile(regex, re.IGNORECASE if ignore_case else 0)
     except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(f"{regex!r} is no regular expression: {error}") from None
+        raise UsageError(
+            f"{regex!r} is no regular expression: {error}: put \\ before what is meant as it is"
+        ) from None
 
 
 def _text(line: Line, hit: bool) -> bytes:

@@ -163,7 +163,7 @@ class Custodian:
         expires = request.params.get("expires")
         if isinstance(expires, float) and self._loop.time() > expires:
             raise CustodianUnreachable(
-                f"session {self._id} did not answer in time: {request.method} was not done"
+                f"session {self._id} did not answer in time: {request.method} was not done: try again"
             )
 
     def _running_host(self) -> SessionHost:
@@ -183,7 +183,7 @@ class Custodian:
             self._socket_file = SocketFile(socket_path, self._loop, self.add_link)
         except OSError as error:
             raise SpawnFailed(
-                f"can't make the socket of session {spec.record.label}: {error.strerror}"
+                f"can't make the socket of session {spec.record.label}: {error.strerror}: see `toowld doctor`"
             ) from error
         self._deadline.cancel()
         try:

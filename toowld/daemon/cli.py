@@ -23,7 +23,8 @@ own, and outlives the daemon: a crash, an upgrade or a restart costs nobody a sh
 
 _EPILOG = """\
 files: sockets and lock in $TOOWL_RUNTIME_DIR, else $XDG_RUNTIME_DIR/toowl, else /tmp/toowl-UID; records and
-scrollback in $TOOWL_STATE_DIR, else ~/.local/state/toowl; settings in ~/.config/toowl/config.toml.
+scrollback in $TOOWL_STATE_DIR, else ~/.local/state/toowl; settings in ~/.config/toowl/config.toml: toowld(8) and
+docs/cli.md list them.
 """
 
 

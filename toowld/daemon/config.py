@@ -6,36 +6,46 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from toowld.errors import ConfigError
 
-_log = logging.getLogger(__name__)
-
 GATE = "TOOWLD_PERSISTENT_SESSIONS"
+
+
+def _setting(default: float, least: float, means: str) -> Any:
+    return field(default=default, metadata={"least": least, "means": means})
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The settings of one daemon; the table ``[daemon]`` of the file. Durations are seconds.
+    """The settings of one daemon; the table ``[daemon]`` of the file. What they mean also stands in the manual."""
 
-    Attributes:
-        scrollback_bytes: of one session's log on disk.
-        ended_retention: how long a session is kept whose child exited or was ended on request. Others stay for ever.
-        scan_timeout: how long one custodian may take to answer at the start.
-        tick: how often ended sessions are looked through, and custodians that do not answer tried again.
-    """
-
-    scrollback_bytes: int = 64 << 20
-    ended_retention: float = 300.0
-    scan_timeout: float = 2.0
-    tick: float = 30.0
+    scrollback_bytes: int = _setting(
+        64 << 20,
+        16 << 10,
+        "how much of a session's output is kept on disk, in bytes; sessions that run keep theirs",
+    )
+    ended_retention: float = _setting(
+        300.0,
+        0,
+        "how long a session is kept whose program exited, or was ended on request, in seconds; inf: for ever, as "
+        "all others are",
+    )
+    scan_timeout: float = _setting(
+        2.0, 0.01, "how long one custodian may take to answer when the daemon starts, in seconds"
+    )
+    tick: float = _setting(
+        30.0,
+        0.01,
+        "how often the daemon looks for sessions to forget, and for custodians that did not answer, in seconds",
+    )
 
 
 def load(path: Path) -> Config:
@@ -49,20 +59,28 @@ def load(path: Path) -> Config:
     except FileNotFoundError:
         return Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}: correct it, or move it away") from error
+    if elsewhere := data.keys() - {"daemon"}:
+        raise ConfigError(f"{path}: unknown key '{min(elsewhere)}'; all stand below [daemon]")
     table = data.get("daemon", {})
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}: 'daemon' must be a table")
-    known = {f.name: f for f in dataclasses.fields(Config)}
-    for key, value in table.items():
-        if key not in known:
-            raise ConfigError(f"{path}: unknown key 'daemon.{key}'; known are {', '.join(sorted(known))}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise ConfigError(f"{path}: 'daemon.{key}' must be a number, not {value!r}")
-    values: dict[str, Any] = {
-        key: int(value) if key == "scrollback_bytes" else float(value) for key, value in table.items()
-    }
-    return Config(**values)
+        raise ConfigError(f"{path}: 'daemon' must be a table: begin it with [daemon]")
+    settings = {setting.name: setting for setting in dataclasses.fields(Config)}
+    for key in table:
+        if key not in settings:
+            raise ConfigError(f"{path}: unknown key 'daemon.{key}'; known are {', '.join(sorted(settings))}")
+    checked: dict[str, Any] = {key: _checked(path, settings[key], value) for key, value in table.items()}
+    return Config(**checked)
+
+
+def _checked(path: Path, setting: dataclasses.Field[Any], value: object) -> int | float:
+    least, whole = setting.metadata["least"], isinstance(setting.default, int)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= least:
+        if not whole:
+            return float(value)
+        if value != math.inf:
+            return int(value)
+    raise ConfigError(f"{path}: 'daemon.{setting.name}' must be a number, at least {least}, not {value!r}")
 
 
 def persistent_enabled(environ: Mapping[str, str] | None = None) -> bool:

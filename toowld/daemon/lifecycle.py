@@ -305,7 +305,9 @@ class Lifecycle:
             self._registry.check(entry)
             label = entry.record.label
             if entry.running:
-                raise RefusedError(f"session {label} is running: there is nothing to restore")
+                raise RefusedError(
+                    f"session {label} is running, there is nothing to restore: `toowl attach {label}` shows it"
+                )
             if not entry.record.restorable:
                 raise RefusedError(
                     f"session {label} was not lost, it is {entry.display()}: "

@@ -301,7 +301,9 @@ class Registry:
             SessionNotFound: it was removed meanwhile.
         """
         if self._entries.get(entry.record.id) is not entry:
-            raise SessionNotFound(f'session "{entry.record.label}" was removed just now')
+            raise SessionNotFound(
+                f'session "{entry.record.label}" was removed just now: `toowl ls` lists those that are there'
+            )
 
     def fresh_id(self) -> str:
         """8 hex digits that no session has, nor any folder of one."""

@@ -136,7 +136,9 @@ class Starting:
             process.kill(pid, started)
             if isinstance(error, SpawnFailed) or not isinstance(error, CustodianError | TimeoutError):
                 raise
-            raise SpawnFailed(f"session {record.label} failed to start: {error}") from error
+            raise SpawnFailed(
+                f"session {record.label} failed to start: {error}: see `toowld doctor`"
+            ) from error
         entry.custodian_build = str(hello.about.get("build"))
         return info
 

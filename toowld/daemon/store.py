@@ -183,7 +183,7 @@ class Store:
                 folder.rename(doomed)
                 shutil.rmtree(doomed)
         except OSError as error:
-            raise StoreError(f"can't remove {folder}: {error.strerror}") from error
+            raise StoreError(f"can't remove {folder}: {error.strerror}: remove it by hand") from error
 
 
 def _make_private(folder: Path) -> None:

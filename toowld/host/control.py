@@ -112,7 +112,9 @@ def request(host: SessionHost, method: str, values: Mapping[str, Any]) -> dict[s
     """
     handler = _METHODS.get(method)
     if handler is None:
-        raise RefusedError(f"this version of toowl does not know the request '{method}'")
+        raise RefusedError(
+            f"this version of toowl does not know the request '{method}': upgrade the older side"
+        )
     return handler(host, Params(method, values))
 
 

@@ -74,7 +74,7 @@ class Pty:
             fd, keep_fd = os.openpty()
         except OSError as error:
             raise SpawnFailed(
-                f"no pseudo-terminal is free ({error.strerror}): see /proc/sys/kernel/pty"
+                f"no pseudo-terminal is free ({error.strerror}): end some sessions, or raise /proc/sys/kernel/pty/max"
             ) from error
         try:
             _set_size(fd, size)
@@ -90,7 +90,7 @@ class Pty:
             os.close(fd)
             os.close(keep_fd)
             if isinstance(error, OSError):
-                raise SpawnFailed(f"can't start {argv[0]}: {error.strerror}") from error
+                raise SpawnFailed(f"can't start {argv[0]}: {error.strerror}: {_advice(error)}") from error
             if isinstance(error, ValueError):  # a NUL byte, which no program can be given
                 raise SpawnFailed(f"can't start {argv[0]!r} in {cwd!r}: {error}") from error
             raise
@@ -136,6 +136,18 @@ class Pty:
             with contextlib.suppress(OSError):  # closed already
                 os.close(fd)
         self.fd = self._keep_fd = self.pidfd = -1
+
+
+def _advice(error: OSError) -> str:
+    """What whoever wanted a program may do."""
+    match error.errno:
+        case errno.E2BIG:
+            return "give it fewer arguments, or a smaller environment"
+        case errno.ENOEXEC:
+            return "it is no program for this machine"
+        case errno.EAGAIN | errno.ENOMEM | errno.EMFILE | errno.ENFILE:
+            return "see `ulimit -a` and `toowld doctor`"
+    return "check the program and its #! line"
 
 
 def check_start(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:

@@ -100,7 +100,7 @@ def open_host(
         )
     except OSError as error:
         raise SpawnFailed(
-            f"can't open the log of session {record.label}: {error.strerror}: {spec.folder}"
+            f"can't open the log of session {record.label}: {error.strerror}: {spec.folder}: see `toowld doctor`"
         ) from error
     session = Session(seq=log.end, size=record.size)
     # child_seq: what a client typed for an earlier child is not for this one.

@@ -424,7 +424,9 @@ class Session:
 
     def _on_resize_requested(self, event: ev.ResizeRequested, now: float) -> None:
         if self.state is SessionState.ENDED:
-            raise RefusedError("nothing runs in this session: its size is that of its last moment")
+            raise RefusedError(
+                "nothing runs in this session, so its size stays: `toowl attach` starts a fresh shell in it"
+            )
         self._set_size(event.size)
 
     def _fit_size(self) -> None:
@@ -442,7 +444,7 @@ class Session:
 
     def _on_kill_requested(self, event: ev.KillRequested, now: float) -> None:
         if self.state is not SessionState.RUNNING:
-            raise RefusedError("nothing runs in this session")
+            raise RefusedError("nothing runs in this session: `toowl rm` forgets it")
         if self.end_requested and not event.force:
             return  # it is under way: whoever asks again and again must not keep it at the first step
         self.end_requested = True
