@@ -210,7 +210,9 @@ def toowl_page() -> str:
         ".PP",
         _paragraph(
             f"Without a command: {overview.PLAIN}. SESSION is an id, the beginning of an id, or a name. new, attach "
-            "and plain toowl start toowld(8) if it does not run. `toowl COMMAND --help` says what stands here."
+            "and plain toowl start toowld(8) if it does not run: as the service that it is, where it was installed "
+            "as one, else in the background and with persistent sessions if the daemon before it had them. "
+            "`toowl COMMAND --help` says what stands here."
         ),
         ".SH COMMANDS",
         *(line for entry in entries for line in _section(entry)),

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -58,3 +59,30 @@ def test_one_that_is_refused_leaves_the_running_one_alone(sandbox: Sandbox) -> N
         assert pid_file(sandbox).read_text() == before
     sandbox.toowld("stop")
     assert not pid_file(sandbox).exists()
+
+
+def started_by_toowl(box: Sandbox, **env: Any) -> bool:
+    """Whether a session is persistent for which `toowl new` has to start a daemon; that is killed afterwards."""
+    done = box.toowl("new", "-d", "--", "sleep", "999", TOOWL_NO_AUTOSTART="0", **env)
+    made = box.info(done.stdout.strip())
+    daemon = psutil.Process(json.loads(box.toowld("status", "--json").stdout)["pid"])
+    daemon.kill()
+    wait_for(lambda: not alive(daemon.pid))
+    return bool(made["persistent"])
+
+
+def test_toowl_starts_a_daemon_like_the_one_before(sandbox: Sandbox) -> None:
+    """Whoever had persistent sessions has them after a crash too, from any shell, unless he says otherwise."""
+    on, off = {"TOOWLD_PERSISTENT_SESSIONS": "1"}, {"TOOWLD_PERSISTENT_SESSIONS": "0"}
+    assert not started_by_toowl(sandbox)
+    assert started_by_toowl(sandbox, **on)
+    assert started_by_toowl(sandbox)
+    assert started_by_toowl(sandbox)
+    assert not started_by_toowl(sandbox, **off)
+    assert not started_by_toowl(sandbox)
+    assert started_by_toowl(sandbox, **on)
+    # One that is started by hand has what it is given.
+    sandbox.toowld("--detach")
+    assert not sandbox.new("sleep", "999")["persistent"]
+    sandbox.toowld("stop", "--yes")
+    assert not started_by_toowl(sandbox)

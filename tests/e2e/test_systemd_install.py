@@ -30,6 +30,16 @@ def restart_under_a_session(deployment: Deployment) -> str:
         counter.close()
 
 
+def test_what_a_unit_left_behind_is_no_service(box: Box) -> None:
+    """Its folder below /run stays until the next boot; without a unit the daemon is toowl's own to start again."""
+    uid = box.add_user("quin")
+    box.run("install", "-d", "-m", "700", "-o", str(uid), "-g", str(uid), "/run/toowl-quin")
+    box.run("toowl", "new", "-d", "--cwd", "/", "--", "true", user="quin")
+    status = box.run("toowld", "status", user="quin").stdout
+    assert "runtime folder: /run/toowl-quin" in status
+    box.run("toowld", "stop", "--yes", user="quin")
+
+
 def test_a_unit_of_the_machine_for_one_user(box: Box) -> None:
     uid = box.add_user("una")
     box.linger("una")

@@ -83,6 +83,34 @@ def test_stop_then_start(deployment: Deployment, counter: Counter) -> None:
     counter.assert_undisturbed()
 
 
+def test_toowl_starts_no_rival_of_the_service(deployment: Deployment, counter: Counter) -> None:
+    """It has systemd start it, or says how: a daemon of its own would keep the service from starting ever after."""
+    deployment.systemctl("stop", deployment.unit)
+    done = deployment.box.run("toowl", "new", "-d", "--", "true", user=deployment.user, check=False)
+    if deployment.user == "tess":  # who may not
+        assert done.returncode == 5
+        assert done.stderr.startswith("toowl: toowld is a service here, and could not be started (")
+        assert done.stderr.endswith("): start it with `sudo systemctl start toowld@tess`\n")
+        assert deployment.show("ActiveState") == "inactive"
+        deployment.systemctl("start", deployment.unit)
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+    assert deployment.show("ActiveState") == "active"
+    status = json.loads(deployment.box.run("toowld", "status", "--json", user=deployment.user).stdout)
+    assert status["pid"] == deployment.main_pid
+    counter.assert_undisturbed()
+
+
+def test_toowl_waits_for_a_service_that_is_being_restarted(deployment: Deployment, counter: Counter) -> None:
+    old = deployment.main_pid
+    deployment.systemctl("kill", "--signal=KILL", "--kill-whom=main", deployment.unit)
+    deployment.box.run("toowl", "new", "-d", "--", "true", user=deployment.user)
+    deployment.wait_for_another(old)
+    status = json.loads(deployment.box.run("toowld", "status", "--json", user=deployment.user).stdout)
+    assert status["pid"] == deployment.main_pid
+    counter.assert_undisturbed()
+
+
 def test_kill_9(deployment: Deployment, counter: Counter) -> None:
     for _ in range(2):
         old = deployment.main_pid

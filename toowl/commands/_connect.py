@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _START_PATIENCE = 5.0
 _RETRY = 0.02
 
+#: A service that was killed is started again after half a second, and needs another one to be ready.
+_RESTART_PATIENCE = 2.0
+
+_GATE = "TOOWLD_PERSISTENT_SESSIONS"
+
 #: Belong to the session or the service that we are called in, not to a daemon or a session that we start.
 _NOT_PASSED_ON = ("TOOWL_SESSION", "TOOWL_NAME", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
 
@@ -42,7 +47,31 @@ def connect(*, autostart: bool = False) -> Client:
 
 
 def _start(where: Paths) -> Client:
+    from toowl.commands import _service
+
+    try:
+        if _service.start(where):
+            return Client.connect(where)
+    except DaemonUnreachable as error:
+        return _await_service(where, error)
+    return _start_our_own(where)
+
+
+def _await_service(where: Paths, failure: DaemonUnreachable) -> Client:
+    """It may be down only because somebody restarts it at this very moment."""
+    deadline = time.monotonic() + _RESTART_PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            return Client.connect(where)
+        except DaemonUnreachable:
+            time.sleep(_RETRY)
+    raise failure
+
+
+def _start_our_own(where: Paths) -> Client:
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    if _was_persistent(where):
+        env.setdefault(_GATE, "1")
     # Loaded only here: with what they bring along, they would be a tenth of every attach.
     import subprocess
     import tempfile
@@ -62,6 +91,14 @@ def _start(where: Paths) -> Client:
         except OSError as error:
             raise DaemonUnreachable(f"can't start toowld: {error.strerror}: see `toowld doctor`") from error
         return _await(where, starter, said)
+
+
+def _was_persistent(where: Paths) -> bool:
+    """Whether the daemon before kept persistent sessions: one that takes its place after a crash is to be like it."""
+    try:
+        return where.daemon_lock.read_text().split("\n")[1:2] == ["persistent"]
+    except (OSError, UnicodeDecodeError):  # there was none; or that is no file of ours
+        return False
 
 
 def _await(where: Paths, starter: subprocess.Popen[bytes], said: IO[bytes]) -> Client:

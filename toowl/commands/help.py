@@ -27,7 +27,7 @@ ENVIRONMENT = (
         "inside a session: its id. info, detach, kill, rename and export take it when SESSION is left out.",
     ),
     ("TOOWL_NAME", "inside a session: the name that it had when its program was started"),
-    ("TOOWL_NO_AUTOSTART", "set to 1: never start a daemon from toowl"),
+    ("TOOWL_NO_AUTOSTART", "set to 1: never start a daemon, or its service, from toowl"),
     (
         "TOOWL_RUNTIME_DIR",
         "folder of the sockets; else $RUNTIME_DIRECTORY, a /run/toowl or /run/toowl-NAME that is ours (a system "

@@ -84,7 +84,7 @@ class Daemon:
         Raises:
             RefusedError: another daemon has this namespace.
         """
-        self._lock = _take_lock(self._paths)
+        self._lock = _take_lock(self._paths, self._gate)
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop.set)
@@ -140,7 +140,7 @@ class Daemon:
         if _inode(self._paths.daemon_lock) != os.fstat(self._lock).st_ino:
             self._paths.prepare()
             try:
-                lock = _take_lock(self._paths)
+                lock = _take_lock(self._paths, self._gate)
             except RefusedError as error:
                 _log.error("the runtime folder was emptied, and another daemon has it now: %s", error)
                 self._stop.set()
@@ -286,8 +286,10 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _take_lock(paths: Paths) -> int:
+def _take_lock(paths: Paths, gate: bool) -> int:
     """Own the namespace for as long as the returned descriptor is open.
+
+    The file says who owns it; what it says of a daemon that is gone is how `toowl` starts the next one.
 
     Raises:
         RefusedError: another daemon owns it. UnsafeFolder: the lock file can't be used.
@@ -301,12 +303,12 @@ def _take_lock(paths: Paths) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
+        holder = os.pread(fd, 20, 0).decode(errors="replace").partition("\n")[0] or "unknown"
         os.close(fd)
         raise RefusedError(
             f"a toowld is running already, pid {holder}, with {paths.runtime}: "
             "use it, or stop it with `toowld stop`"
         ) from None
     os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(fd, f"{os.getpid()}\n{'persistent' if gate else 'standard'}\n".encode(), 0)
     return fd
