@@ -18,46 +18,56 @@ _OURS = ("toowl", "toowl-std")
 #: Where more is better; of everything else less is.
 _MORE = ("text", "colour", "redraw", "viewers", "floods")
 
+#: What a faster machine does not change: compared as it is. Of one session alone it says little.
+_ABSOLUTE = ("memory", "idle")
+
 #: A change that is less may be chance.
-_WORTH_A_WORD = 1.25
+_WORTH_A_WORD = 1.4
 
 
 def compared(now: Results, committed: Results | None) -> str:
     """A table for a terminal."""
-    lines = [f"{'':18} {'':10} {'ratio to':8} {'now':>7} {'committed':>9}  "]
+    lines = [f"{'':18} {'':10} {'beside':8} {'now':>7} {'committed':>9}  "]
     for series in now.series:
-        if series.contender in _OURS and not series.measure.endswith((".received", ".p99")):
-            lines += _lines(series, now, committed)
+        if series.contender not in _OURS or series.measure.endswith((".received", ".p99")):
+            continue
+        if series.measure.partition(".")[0] not in _ABSOLUTE:
+            lines += [line for by in _BY for line in _lines(series, by, now, committed)]
+        elif series.x != 1:
+            lines += _lines(series, "", now, committed)
     return "\n".join(lines)
 
 
-def _lines(series: Series, now: Results, committed: Results | None) -> Iterator[str]:
-    for by in _BY:
-        ratio = _ratio(now, series, by)
-        if ratio is None:
-            continue
-        before = committed and _ratio(committed, series, by)
-        name = series.measure if series.x is None else f"{series.measure} ({series.x})"
-        told = _verdict(series.measure, ratio, before) if before else ""
-        was = number(before) if before else "-"
-        yield f"{name:18} {series.contender:10} {by:8} {number(ratio):>7} {was:>9}  {told}".rstrip()
+def _lines(series: Series, by: str, now: Results, committed: Results | None) -> Iterator[str]:
+    value = _value(now, series, by)
+    if value is None:
+        return
+    before = None if committed is None else _value(committed, series, by)
+    name = series.measure if series.x is None else f"{series.measure} ({series.x})"
+    told = _verdict(series.measure, value, before) if before else ""
+    was = "-" if before is None else number(before)
+    yield f"{name:18} {series.contender:10} {by or '-':8} {number(value):>7} {was:>9}  {told}".rstrip()
 
 
-def _ratio(results: Results, series: Series, by: str) -> float | None:
-    """Of the medians; for `python`, that of the same family without an x counts too."""
+def _value(results: Results, series: Series, by: str) -> float | None:
+    """The median, divided by that of ``by``. A start of the interpreter without an x counts for every x."""
     ours = results.find(series.measure, series.contender, series.x)
+    if ours is None:
+        return None
+    if not by:
+        return quantile(ours.values, 0.5)
     theirs = results.find(series.measure, by, series.x)
     if theirs is None and by == "python":
         theirs = results.find(series.measure, by)
-    if ours is None or theirs is None or not (divisor := quantile(theirs.values, 0.5)):
+    if theirs is None or not (divisor := quantile(theirs.values, 0.5)):
         return None
     return quantile(ours.values, 0.5) / divisor
 
 
-def _verdict(measure: str, ratio: float, before: float) -> str:
-    if not ratio:
+def _verdict(measure: str, now: float, before: float) -> str:
+    if now <= 0 or before <= 0:
         return ""
-    gain = ratio / before if measure in _MORE else before / ratio
+    gain = now / before if measure in _MORE else before / now
     if gain > _WORTH_A_WORD:
         return f"better by {gain:.2f}"
     if gain < 1 / _WORTH_A_WORD:

@@ -74,6 +74,7 @@ TARGETS = (
     Target("CPU of 500 idle sessions", _toowl("idle.cpu", 500), None, 0.1),
     Target("`toowl ls`, 1 session, beside a bare interpreter", _toowl("ls", 1), ("ls", "python", 1), 2.5),
     Target("`toowl ls`, 50 sessions, beside the same", _toowl("ls", 50), ("ls", "python", 50), 2.5),
+    Target("`toowl ls`, 500 sessions, beside the same", _toowl("ls", 500), ("ls", "python", 500), 2.5),
     Target("a session made, in the daemon", _toowl("create.daemon", 50), None, 10),
     Target(
         "attached, 1 MiB of log, beside a bare interpreter",
@@ -83,6 +84,11 @@ TARGETS = (
     ),
     Target("attached, 64 MiB of log, beside the same", _toowl("attach", 64), ("attach", "python", None), 3),
     Target("attached, 64 MiB of log, beside 1 MiB", _toowl("attach", 64), ("attach", "toowl", 1), 1.2),
+    Target("daemon ready with 500, beside 50: linear", _toowl("start", 500), ("start", "toowl", 50), 10),
+    Target(
+        "a session made, beside 500 or 1", _toowl("create.daemon", 500), ("create.daemon", "toowl", 1), 1.2
+    ),
+    Target("echo p50, beside 500 or 1", _toowl("echo-crowd.p50", 500), ("echo-crowd.p50", "toowl", 1), 1.2),
 )
 
 

@@ -30,7 +30,7 @@ def measure(run: Run, _names: Collection[str]) -> None:
                 session = contender.start(*child_command("show", file, MARKER))
                 parties.append((contender, session, mebibytes))
                 _attach_and_detach(contender, session)  # waits until all is printed
-        for party in rounds(run.amount(12, 6, 1), parties):
+        for party in rounds(run.amount(12, 9, 1), parties):
             if party is None:
                 run.record("attach", "python", "ms", _interpreter(run) * 1e3)
             else:

@@ -141,7 +141,7 @@ def _ls(run: Run, members: Sequence[Member], count: int) -> None:
     commands = [(member.name, member.contender, member.contender.list_command()) for member in members]
     parties = [(name, contender, command) for name, contender, command in commands if command]
     parties.append(("python", members[0].contender, [*interpreter(), "-c", "pass"]))
-    for name, contender, command in rounds(run.amount(15, 7, 1), parties):
+    for name, contender, command in rounds(run.amount(15, 9, 1), parties):
         begin = time.perf_counter()
         contender.run(command)
         run.record("ls", name, "ms", (time.perf_counter() - begin) * 1e3, count)
@@ -156,12 +156,12 @@ def _echo(run: Run, members: Sequence[Member], count: int) -> None:
 
 def _create(run: Run, members: Sequence[Member], count: int) -> None:
     """From the command until it is back and the program runs; and what of it is the daemon's. They stay there."""
-    for member in rounds(run.amount(10, 5, 1), members):
+    for member in rounds(run.amount(10, 8, 1), members):
         with member.contender.creating(*_IDLE) as (name, argv):
             begin = time.perf_counter()
             member.contender.run(member.contender.create_command(name, argv))
         run.record("create", member.name, "ms", (time.perf_counter() - begin) * 1e3, count)
-    for member in rounds(run.amount(10, 5, 1), members):
+    for member in rounds(run.amount(10, 8, 1), members):
         if isinstance(toowl := member.contender, Toowl):
             with toowl.client() as client, toowl.creating(*_IDLE) as (name, argv):
                 begin = time.perf_counter()

@@ -30,7 +30,7 @@ def record(run: Run, measure: str, name: str, took: list[float], x: int | None =
 def _idle(run: Run) -> None:
     with attached(run, b"p", b"p", *child_command("echo")) as stands:
         for stand in rounds(run.amount(4, 3, 1), stands):
-            record(run, "echo", stand.name, stand.outer.keystrokes(run.amount(2000, 400, 20), PAUSE))
+            record(run, "echo", stand.name, stand.outer.keystrokes(run.amount(2000, 600, 20), PAUSE))
 
 
 def _flooded(run: Run) -> None:

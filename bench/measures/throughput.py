@@ -30,7 +30,7 @@ def _throughput(run: Run, kind: str, size: int) -> None:
     with attached(run, b"p", b"PONG", *child_command("print", file, MARKER)) as stands:
         for stand in stands:
             _print_once(stand)  # nobody has touched all of its memory yet
-        for stand in rounds(run.amount(5, 3, 1), stands):
+        for stand in rounds(run.amount(5, 5, 1), stands):
             seconds, cpu, received = _print_once(stand)
             run.record(kind, stand.name, "MB/s", printed / seconds / _MB)
             run.record(f"{kind}.received", stand.name, "%", received / printed * 100)

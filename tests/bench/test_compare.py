@@ -34,6 +34,17 @@ def test_a_slower_machine_is_no_change() -> None:
     assert line.split()[3:] == ["4", "4"]
 
 
+def test_memory_is_compared_as_it_is() -> None:
+    now = results(("memory.pss", "toowl", 50, [4.0]), ("memory.pss", "tmux", 50, [0.1]), unit="MB")
+    before = results(("memory.pss", "toowl", 50, [2.0]), ("memory.pss", "tmux", 50, [0.01]), unit="MB")
+    (line,) = compared(now, before).splitlines()[1:]
+    assert line.split() == ["memory.pss", "(50)", "toowl", "-", "4", "2", "worse", "by", "2.00"]
+
+
+def test_memory_of_one_session_alone_is_not_compared() -> None:
+    assert compared(results(("memory.pss", "toowl", 1, [4.0])), None).splitlines()[1:] == []
+
+
 def test_without_committed_figures_there_is_the_ratio_of_now() -> None:
     (line,) = compared(run("ls", 40, 20, "python", 50), None).splitlines()[1:]
     assert line.split() == ["ls", "(50)", "toowl", "python", "2", "-"]
