@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from bench import results
@@ -32,7 +32,7 @@ def _run(args: argparse.Namespace) -> int:
     """Measure; what was measured with all contenders becomes part of the document."""
 
     def work(root: Path) -> int:
-        found, complete = _measured(root, args.only or list(MEASURES), args.contender, args.effort)
+        found, complete = _measured(root, args.only, args.contender, args.effort)
         print(_listed(found))
         if args.json:
             results.save(found, args.json)
@@ -52,7 +52,7 @@ def _quick(args: argparse.Namespace) -> int:
 
     def work(root: Path) -> int:
         names = ["tmux", "toowl", "toowl-std"]
-        found, complete = _measured(root, args.only or list(QUICK), names, Effort.QUICK)
+        found, complete = _measured(root, args.only, names, args.effort)
         print(compared(found, committed))
         return 0 if complete else 1
 
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="measure, and bring the document up to date (minutes)")
     run.set_defaults(command=_run)
-    _add_only(run)
+    _add_only(run, MEASURES)
     names = [kind.name for kind in ALL]
     run.add_argument(
         "--contender",
@@ -117,17 +117,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_some(names),
         help=f"of {', '.join(names)}; then the document stays as it is (default: all)",
     )
-    run.add_argument(
-        "--effort",
-        type=Effort,
-        default=Effort.FULL,
-        choices=Effort,
-        help="how much of everything; only full goes into the document (default: full)",
-    )
+    _add_effort(run, Effort.FULL, "; only full goes into the document")
     run.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, and nowhere else")
     quick = commands.add_parser("quick", help="ratios to tmux, now and as committed (two minutes)")
     quick.set_defaults(command=_quick)
-    _add_only(quick)
+    _add_only(quick, QUICK)
+    _add_effort(quick, Effort.QUICK)
     report = commands.add_parser(
         "report", help="make the document's tables and pictures from the committed figures"
     )
@@ -135,9 +130,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_only(parser: argparse.ArgumentParser) -> None:
+def _add_only(parser: argparse.ArgumentParser, default: Collection[str]) -> None:
+    usual = "all" if len(default) == len(MEASURES) else ", ".join(default)
     parser.add_argument(
-        "--only", metavar="MEASURE,…", type=_some(MEASURES), help=f"of {', '.join(MEASURES)} (default: all)"
+        "--only",
+        metavar="MEASURE,…",
+        type=_some(MEASURES),
+        default=list(default),
+        help=f"of {', '.join(MEASURES)} (default: {usual})",
+    )
+
+
+def _add_effort(parser: argparse.ArgumentParser, default: Effort, more: str = "") -> None:
+    parser.add_argument(
+        "--effort",
+        type=Effort,
+        default=default,
+        choices=Effort,
+        help=f"how much of everything{more} (default: {default})",
     )
 
 

@@ -33,18 +33,20 @@ class TooSlow(Exception):
 
 @contextlib.contextmanager
 def limit(seconds: float, what: str) -> Iterator[None]:
-    """Raise `TooSlow` in here after that time, even out of a read that blocks."""
+    """Raise `TooSlow` in here after that time, even out of a read that blocks. Within another, that one goes on."""
 
     def expired(_signum: int, _frame: FrameType | None) -> None:
         raise TooSlow(f"waited {seconds:g} s for {what}")
 
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before, begin = signal.signal(signal.SIGALRM, expired), time.monotonic()
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:  # 0 means that there was none, and would mean none again
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begin), 1e-6))
 
 
 class Outer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +24,9 @@ from bench.payload import COLS, ROWS
 from bench.run import child_command
 from bench.stand import stands
 from tests.harness import alive, machine_cannot, need_program, wait_for
+
+#: Under pytest-xdist the tests have a thread beside them; the child of this fork executes at once.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 def outer(tmp_path: Path, *argv: str) -> Outer:
@@ -55,10 +59,19 @@ def test_a_marker_that_does_not_come_is_an_error(tmp_path: Path) -> None:
         terminal.read_until(b"END", seconds=0.05)
 
 
-def test_a_limit_that_was_kept_leaves_no_alarm() -> None:
-    with limit(0.02, "nothing"):
-        pass
-    time.sleep(0.04)  # no alarm comes: nothing else can be waited for
+def test_a_limit_within_another_leaves_that_as_it_was() -> None:
+    with limit(1000, "the outer one"):
+        with limit(2000, "the inner one"):
+            pass
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 900 < left <= 1000
+
+
+def test_an_outer_limit_that_passed_meanwhile_is_not_forgotten() -> None:
+    with pytest.raises(TooSlow, match="the outer one"), limit(0.001, "the outer one"):
+        with limit(100, "the inner one"):
+            time.sleep(0.01)  # nothing else makes time pass
+        signal.pause()
 
 
 def test_keys_come_back(tmp_path: Path) -> None:
