@@ -24,7 +24,9 @@ from toowld import __version__, errors, wire
 from toowld.client import Client
 from toowld.paths import Paths
 
-_RECEIVE_BYTES = 256 << 10
+#: As much as a session keeps on its way to us. Over malloc's M_MMAP_THRESHOLD (128 KiB) the buffer would be mapped
+#: and unmapped for every key.
+_RECEIVE_BYTES = 64 << 10
 #: One peer may take so long: the daemon waits up to 3 s for a session that is being started or ended.
 _DIAL_TIMEOUT = 5.0
 #: While the link is down the clocks are looked at so often: a sleeping machine stops poll(2)'s clock as well.

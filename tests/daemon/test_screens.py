@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,7 +13,9 @@ import pytest
 
 from tests.harness import PAINTED, Sandbox, alive, wait_for
 from tests.screen.oracle import differences
+from toowld.daemon.screens import LONGEST_PAUSE, LOOK_EVERY, Screens
 from toowld.errors import ScreenError
+from toowld.log import LogWriter
 from toowld.screen import snapshots
 from toowld.screen.follow import follow
 from toowld.screen.model import Model
@@ -178,3 +182,19 @@ def test_a_disk_that_takes_no_snapshot_is_told_by_the_doctor(sandbox: Sandbox) -
 
 def _doctor(sandbox: Sandbox) -> str:
     return sandbox.toowld("doctor", check=False).stdout
+
+
+def test_idle_sessions_are_looked_at_ever_more_rarely(tmp_path: Path) -> None:
+    async def pauses() -> list[float]:
+        log = LogWriter(tmp_path / "2f3a9c1b", "2f3a9c1b", size=_SIZE)
+        screens = Screens()
+        found = [await screens.look([tmp_path / "2f3a9c1b"]) for _ in range(8)]
+        log.append(b"something")
+        found.append(await screens.look([tmp_path / "2f3a9c1b"]))
+        log.close()
+        return found
+
+    first, second, *_, longest, again = asyncio.run(pauses())
+    assert (first, second) == (LOOK_EVERY, 2 * LOOK_EVERY), "it was new, then quiet"
+    assert longest == LONGEST_PAUSE
+    assert again == LOOK_EVERY, "it has printed"

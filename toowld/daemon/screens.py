@@ -3,7 +3,8 @@
 The daemon itself has no model of any session in memory. A picture is made from the newest snapshot and the log behind
 it, by a helper process. In between, another helper follows the logs of sessions that have printed `FOLLOW_EVERY`
 since their snapshot, one at a time and with a low claim to the processor: so a picture never takes long, and what the
-screen owes to output that the log no longer holds is kept. Sessions that print little cost two ``stat`` per look.
+screen owes to output that the log no longer holds is kept. Sessions that print little cost two ``stat`` per look,
+and where none prints, looks are rare.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ _log = logging.getLogger(__name__)
 FOLLOW_EVERY = 4 << 20
 #: One turn for one session; what is more waits until the others had theirs.
 _TURN = 8 << 20
-#: Between two looks at the logs (seconds).
+#: Between two looks at the logs (seconds). After one at which nothing had changed, twice as long, and so on: hundreds
+#: of idle sessions shall cost nothing. What begins to print meanwhile has a minute's output in its log all the same.
 LOOK_EVERY = 5.0
+LONGEST_PAUSE = 60.0
 
 #: Somebody waits before a black terminal; then the output as it was printed is better (seconds).
 _PICTURE_TIMEOUT = 5.0
@@ -61,6 +64,7 @@ class Screens:
     pictures: Helper = field(default_factory=Helper)
     follower: Helper = field(default_factory=lambda: Helper(_NICE))
     _logs: dict[str, _Log] = field(default_factory=dict)
+    _pause: float = LOOK_EVERY
 
     async def picture(self, folder: Path, size: Size | None, terminal: Size | None) -> Mapping[str, Any]:
         """``seq``, ``data``, ``unfinished``; see `toowld.screen.picture`.
@@ -76,19 +80,24 @@ class Screens:
         """Sessions whose screens could not be followed, and why; for the doctor."""
         return {name: log.problem for name, log in self._logs.items() if log.problem}
 
-    async def look(self, folders: Iterable[Path]) -> None:
-        """Bring the snapshots of these sessions up to date, as far as that is due."""
+    async def look(self, folders: Iterable[Path]) -> float:
+        """Bring the snapshots of these sessions up to date, as far as that is due. Returns when to look again (s)."""
         known = list(folders)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
         while due := await asyncio.to_thread(self._due, known):
             for folder in due:
                 await self._follow(folder)
+        return self._pause
 
     def _due(self, folders: list[Path]) -> list[Path]:
         """In a thread: those who have printed most since their snapshot first."""
         logs = {}
         for folder in folders:
             log = logs[folder.name] = self._logs.get(folder.name) or _Log()
+            before = log.seen
             _measure(folder, log)
+            if log.seen != before:
+                self._pause = LOOK_EVERY
         self._logs = logs
         waiting = []
         for folder in folders:

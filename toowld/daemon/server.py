@@ -202,9 +202,12 @@ class Daemon:
             await asyncio.sleep(interval)
 
     async def _follow_screens(self) -> None:
+        pause = LOOK_EVERY
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            await self._screens.look([self._store.folder(entry.record.id) for entry in self._registry])
+            await asyncio.sleep(pause)
+            pause = await self._screens.look(
+                [self._store.folder(entry.record.id) for entry in self._registry]
+            )
 
     # --- requests about ourselves -----------------------------------------------------------------------
 
