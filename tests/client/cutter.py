@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tests.harness import Sandbox, Terminal
+from toowld.wire import FrameDecoder, Message
 
 
 class Cutter:
     """A socket folder of its own, in which every connection goes on to the real one.
+
+    Attributes:
+        told: what clients were sent, whole messages only.
 
     Args:
         budgets: after how many bytes each connection is cut (None: never), one after the other; then none is.
@@ -28,6 +32,7 @@ class Cutter:
         self._threads: list[threading.Thread] = []
         self._listeners: list[socket.socket] = []
         self.cuts = 0
+        self.told: list[Message] = []
         self.runtime = sandbox.root / "p"
         for folder in (self.runtime, self.runtime / "custodians"):
             folder.mkdir(mode=0o700)
@@ -96,13 +101,16 @@ class Cutter:
                 self._ends |= {near, far}
                 budget = next(self.budgets, None)
             try:
-                self._relay({near: far, far: near}, budget)
+                self._relay({near: far, far: near}, far, budget)
             finally:
                 with self._lock:
                     self._ends -= {near, far}
 
-    def _relay(self, other: Mapping[socket.socket, socket.socket], left: int | None) -> None:
+    def _relay(
+        self, other: Mapping[socket.socket, socket.socket], far: socket.socket, left: int | None
+    ) -> None:
         """Pass bytes on, both ways, until one side ends or that many have passed."""
+        decoder = FrameDecoder()
         while True:
             readable, _, _ = select.select(list(other), [], [])
             for source in readable:
@@ -113,6 +121,9 @@ class Cutter:
                     data = data[:left]
                     left -= len(data)
                 other[source].sendall(data)
+                if source is far:
+                    decoder.feed(data)
+                    self.told += decoder.messages()
                 if left == 0:
                     self.cuts += 1
                     return

@@ -16,6 +16,7 @@ import pytest
 
 from tests.client.cutter import Cutter
 from tests.harness import PAINTED, Sandbox, Terminal, wait_for
+from toowld.wire import InputAck
 
 _OURS = re.compile(rb"(?:\x1bD\x1bM)?\x1b7\x1b\[\?6l.*?\x1b8", re.DOTALL)
 
@@ -165,6 +166,7 @@ def test_what_was_typed_for_another_shell_is_discarded(sandbox: Sandbox) -> None
         terminal.send(b"for the first\r")
         got = sandbox.home / "got"
         wait_for(lambda: got.exists() and got.read_bytes() == b"for the first\n")
+        wait_for(lambda: InputAck(len(b"for the first\r")) in cutter.told, what="the client to know of it")
         cutter.down()
         terminal.expect("reconnecting…")
         terminal.send(b"rm -rf everything\r")
