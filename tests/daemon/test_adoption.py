@@ -96,7 +96,7 @@ def test_planted_rubbish_is_skipped_and_told(sandbox: Sandbox) -> None:
         if os.getuid() == 0:
             assert reasons["00000007.sock"] == "not a custodian's socket of ours"
             assert others.exists(), "another user's file is not ours to remove"
-        assert "unreachable" in reasons[f"{hung['id']}.sock"]
+        assert "unreachable: it does not answer" in reasons[f"{hung['id']}.sock"]
         for name in ("notes.txt", "0000000a", "0000000b", "0000000c"):
             assert reasons[name]
         done = sandbox.toowld("doctor", check=False)
@@ -298,6 +298,7 @@ def test_an_unknown_state_is_read_as_lost(sandbox: Sandbox, state: Any) -> None:
     found = ls(sandbox)
     assert found["strange"]["display"] == "ended (lost)"
     assert "unknown state" in found["strange"]["error"]
+    assert f"session {info['id']}: {found['strange']['error']}: taken for lost" in sandbox.daemon_text()
     assert found["good"]["pid"] == good["pid"]
 
 

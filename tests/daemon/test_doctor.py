@@ -182,6 +182,22 @@ def test_a_well_installation_has_nothing_to_do() -> None:
             [("warn", "start scan")],
             id="skipped",
         ),
+        pytest.param(
+            with_report(
+                skipped=[
+                    {
+                        "path": "/run/toowl/custodians/aaaaaaaa.sock",
+                        "reason": "unreachable: it does not answer",
+                    },
+                    {
+                        "path": "/run/toowl/custodians/bbbbbbbb.sock",
+                        "reason": "stale: nobody listens there; removed",
+                    },
+                ]
+            ),
+            [],
+            id="skipped, but nothing to look at",
+        ),
         pytest.param(with_unit(KillMode="control-group"), [("warn", "KillMode")], id="KillMode, but scopes"),
         pytest.param(
             with_unit(RuntimeDirectoryPreserve="no"), [("fail", "RuntimeDirectoryPreserve")], id="preserve no"

@@ -23,6 +23,7 @@ from toowld.daemon.store import Skipped, Store
 from toowld.errors import ToowlError
 from toowld.host.sockets import is_socket_of_ours, peer_uid_pid
 from toowld.session import Record, State
+from toowld.session.record import UNKNOWN_STATE
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Adoption:
         for item in skipped:
             self._skip(Path(item.path), item.reason)
         for record in records:
+            if record.error is not None and record.error.startswith(UNKNOWN_STATE):
+                _log.warning("session %s: %s: taken for lost", record.id, record.error)
             self._registry.add(record)
         await self.scan()
         self._settle()
@@ -114,7 +117,7 @@ class Adoption:
         except (TimeoutError, ToowlError) as error:
             # It is tried again at every tick; a process that is only stopped will answer then.
             keeper.close()
-            self._skip(path, f"unreachable: {error or 'it does not answer'}")
+            self._skip(path, f"unreachable: {str(error) or 'it does not answer'}")
             self._mark_unreachable(session_id, listener)
             return
         finally:

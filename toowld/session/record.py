@@ -22,6 +22,9 @@ from toowld.wire.text import pack_text, unpack_text
 #: Form of the map. Readers take any form and ignore keys that they don't know.
 FORM = 1
 
+#: So begins the error of a record whose state is of a future version, or damaged.
+UNKNOWN_STATE = "unknown state"
+
 _ID = re.compile(r"[0-9a-f]{8}")
 
 
@@ -140,7 +143,7 @@ class Record:
             known |= {
                 "state": State.ENDED,
                 "end_reason": "lost",
-                "error": f"unknown state {known.get('state')!r}",
+                "error": f"{UNKNOWN_STATE} {known.get('state')!r}",
             }
         if isinstance(known.get("argv"), list):
             known["argv"] = tuple(known["argv"])

@@ -34,6 +34,9 @@ _VOLATILE = {"tmpfs", "ramfs"}
 
 _ON = {"1", "true"}
 
+#: What the scan at the start says of sockets that it removed, and of custodians, of which is told otherwise.
+_NOTHING_TO_LOOK_AT = ("stale: ", "unreachable: ")
+
 
 def examine(facts: Facts) -> list[Finding]:
     """All findings about ``facts``."""
@@ -228,10 +231,12 @@ def check_custodians(facts: Facts) -> Findings:
     if lost:
         yield warn(
             "custodians",
-            f"{some_of(lost)} answer here, but not to the daemon",
-            "restart the daemon: sessions live on",
+            f"{some_of(lost)} answer here, but did not answer the daemon",
+            "it asks again within its tick (30 s); if that does not help restart it: these sessions live on",
         )
     for entry in facts.report.get("skipped", ()):
+        if str(entry.get("reason")).startswith(_NOTHING_TO_LOOK_AT):
+            continue
         yield warn(
             "start scan",
             f"skipped {entry.get('path')}: {entry.get('reason')}",
