@@ -170,6 +170,90 @@ def test_who_waited_for_a_removed_session_learns_of_it(registry: Registry) -> No
         asyncio.run(registry.change(entry, name="x"))
 
 
+# --- a name that nobody needs any more ------------------------------------------------------------------
+
+
+def claimed(registry: Registry, name: str, holder: Any = None) -> tuple[str | None, list[str]]:
+    async def claim() -> tuple[str | None, list[str]]:
+        found = await registry.claim_name(name, holder)
+        await registry.settle()
+        return found
+
+    return asyncio.run(claim())
+
+
+ENDED: dict[str, Any] = {"state": State.ENDED, "end_reason": "exited", "exit_code": 0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "yields"),
+    [
+        (ENDED, True),
+        (ENDED | {"exit_code": None, "exit_signal": 1, "end_requested": True}, True),
+        (ENDED | {"exit_code": None, "exit_signal": 1}, False),
+        (ENDED | {"end_reason": "lost"}, False),
+        ({"state": State.RUNNING}, False),
+        ({"state": State.STARTING}, False),
+    ],
+    ids=["exited", "killed on request", "hung up on", "lost", "running", "starting"],
+)
+def test_a_session_that_ended_as_wanted_gives_its_name_away(
+    store: Store, registry: Registry, facts: dict[str, Any], yields: bool
+) -> None:
+    """It is kept for a while only; all others may be wanted back by their name."""
+    entry = registry.add(Record(id="aa11aa11", name="dev", **facts))
+    name, notices = claimed(registry, "dev")
+    if yields:
+        assert name == "dev"
+        assert re.fullmatch(r"dev-\d{6}", entry.record.name or "")
+        assert notices == [
+            f'the session that was called "dev" has ended: it is called "{entry.record.name}" now'
+        ]
+        assert store.load_all()[0] == [entry.record]
+    else:
+        assert entry.record.name == "dev"
+        assert name != "dev" and "is taken" in notices[0]
+
+
+def test_it_keeps_its_name_while_somebody_starts_it_again(registry: Registry) -> None:
+    entry = registry.add(Record(id="aa11aa11", name="dev", **ENDED))
+
+    async def meanwhile() -> None:
+        async with entry.lock:
+            assert (await registry.claim_name("dev"))[0] != "dev"
+
+    asyncio.run(meanwhile())
+    assert entry.record.name == "dev"
+
+
+def test_it_keeps_its_name_where_the_disk_takes_no_other(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = registry.add(Record(id="aa11aa11", name="dev", **ENDED))
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise StoreError("no")
+
+    monkeypatch.setattr(Store, "put", refuse)
+    name, notices = claimed(registry, "dev")
+    assert entry.record.name == "dev"
+    assert name != "dev" and len(notices) == 1
+
+
+def test_the_same_name_day_by_day(sandbox: Sandbox) -> None:
+    sandbox.up()
+    for number in range(3):
+        done = sandbox.toowl("new", "-d", "-n", "build", "--", "sh", "-c", f"echo run {number}")
+        assert done.stderr.count("has ended: it is called") == (number > 0), done.stderr
+        wait_displayed(sandbox, "build", "ended (exited 0)")
+        assert sandbox.toowl("capture", "build", "--scrollback").stdout == f"run {number}\n"
+    shell = sandbox.new("sleep", "999", name="work")
+    done = sandbox.toowl("rename", shell["id"], "build")
+    assert "has ended: it is called" in done.stderr
+    assert sandbox.info("build")["id"] == shell["id"]
+    assert len(ls(sandbox)) == 4
+
+
 # --- while the disk takes its time ----------------------------------------------------------------------
 
 

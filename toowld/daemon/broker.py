@@ -170,7 +170,7 @@ class Broker:
 
     async def _rename(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
-        name, notices = self._registry.free_name(params.text("name"), entry)
+        name, notices = await self._registry.claim_name(params.text("name"), entry)
         await self._registry.change(entry, name=name)
         self._lifecycle.tell_name(entry)
         return entry.info() | {"notices": notices}

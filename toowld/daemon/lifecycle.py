@@ -78,7 +78,7 @@ class Lifecycle:
         Raises:
             ToowlError: it can't be; nothing of it is left.
         """
-        name, notices = self._registry.free_name(params.text_or_none("name"))
+        name, notices = await self._registry.claim_name(params.text_or_none("name"))
         persistent, more = self._persistence(params.flag_or_none("persistent"))
         size = params.size()
         argv = params.texts_or_none("argv")

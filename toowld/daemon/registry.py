@@ -315,6 +315,26 @@ class Registry:
     def _ids(self) -> set[str]:
         return {*self._entries, *(record.id for record in self._promised)}
 
+    async def claim_name(
+        self, wanted: str | None, holder: Entry | None = None
+    ) -> tuple[str | None, list[str]]:
+        """`free_name`, after whoever has the name and does not need it any more has got another one.
+
+        That is a session that has ended as somebody wanted: it is only kept for a while, and goes by its id as well.
+        """
+        name, told = (wanted or "").strip(), []
+        for entry in self:
+            record = entry.record
+            if record.name != name or entry is holder or not record.ended_as_wanted or entry.lock.locked():
+                continue
+            async with entry.lock:  # it is not started again meanwhile
+                other, _ = self.free_name(name)
+                with suppress(StoreError, SessionNotFound):  # then the name is taken, or is free anyway
+                    await self.change(entry, name=other)
+                    told = [f'the session that was called "{name}" has ended: it is called "{other}" now']
+        found, more = self.free_name(wanted, holder)
+        return found, told + more
+
     def free_name(self, wanted: str | None, holder: Entry | None = None) -> tuple[str | None, list[str]]:
         """The name that a session gets for the one that it wants, and what its user should be told.
 
