@@ -266,6 +266,44 @@ def test_plain(
     assert daemon.params("attach")["session"] == (chosen or "2f3a9c1b")
 
 
+@pytest.mark.parametrize(
+    ("sessions", "chosen"),
+    [
+        ([session("0000000a", last_active_at=5.0), session("0000000b", last_active_at=9.0)], "0000000b"),
+        ([session("0000000a", clients=1), session("0000000b", state="ended")], None),
+    ],
+)
+def test_attach_without_a_session_means_the_one_that_was_left_last(
+    sandbox: Sandbox, daemon: ScriptedDaemon, sessions: list[dict[str, Any]], chosen: str | None
+) -> None:
+    """As tmux has it; it makes none."""
+    daemon.answers |= {"list": {"sessions": sessions}, "attach": REFUSED}
+    status, text = at_terminal(sandbox, "a")
+    if chosen:
+        assert status == 4
+        assert daemon.params("attach")["session"] == chosen
+    else:
+        assert status == 3
+        assert "nobody has left a session that runs" in text and "toowl new" in text
+        assert [method for method, _ in daemon.asked] == ["list"]
+
+
+def test_attach_creates_only_by_name(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
+    status, text = at_terminal(sandbox, "attach", "--create")
+    assert status == 2
+    assert "--create needs the name" in text
+    assert daemon.asked == []
+
+
+def test_a_session_within_a_session_is_pointed_out(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
+    """The chord leaves the outer one: whoever does not know that is at a loss."""
+    daemon.answers |= {"info": session("0000000b"), "attach": REFUSED}
+    inside = {"TOOWL_SESSION": "0000000a", "TOOWL_NAME": "work"}
+    text = at_terminal(sandbox, "attach", "0000000b", **inside)[1]
+    assert "this is inside session work: Ctrl-\\ Ctrl-\\ d leaves the inner one" in text
+    assert "inside session" not in at_terminal(sandbox, "attach", "0000000b")[1]
+
+
 def test_plain_needs_a_terminal(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
     status, _, err = run(sandbox)
     assert status == 2

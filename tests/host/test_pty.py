@@ -196,6 +196,10 @@ def test_a_missing_program() -> None:
         "can't start /no/such: No such file or directory: check the program's name and PATH"
     )
     refused("no-such-program")
+    # As tmux takes it.
+    assert refused("sleep 5; date") == (
+        "can't start sleep 5; date: No such file or directory: give program and arguments as words, or sh -c '...'"
+    )
     refused("")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from toowl.commands._connect import caller_environment, notices
+from toowl.commands._connect import caller_environment, note, notices
 from toowl.commands._options import current_session
 from toowl.terminal import terminal_size
 from toowld import paths
@@ -102,6 +102,10 @@ def put_on_terminal(
     from toowl.attach import attach
     from toowl.connection import Dialler
 
+    if (outer := current_session()) is not None:
+        name = os.environ.get("TOOWL_NAME") or outer
+        note(f"this is inside session {name}: Ctrl-\\ Ctrl-\\ d leaves the inner one")
+
     params = {
         "session": session,
         "read_only": read_only,
@@ -110,6 +114,18 @@ def put_on_terminal(
         "env": pack_text(login_variables(os.environ)),  # for a child that is started by this
     }
     return attach(client, params, Dialler(paths.resolve()))
+
+
+def left_last(client: Client) -> dict[str, Any] | None:
+    """The running session with nobody attached that was active last."""
+    free = [
+        session
+        for session in client.request("list")["sessions"]
+        if session.get("state") == "running"
+        and not session.get("clients")
+        and session["id"] != current_session()
+    ]
+    return max(free, key=lambda session: session.get("last_active_at") or 0.0, default=None)
 
 
 def refuse_own(session_id: str, label: str) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from toowl.commands import _attaching
 from toowl.commands._connect import connect, note
 from toowl.commands._offline import resolve
-from toowl.commands._options import Parser, add_session, command_parser, current_session
+from toowl.commands._options import Parser, command_parser, current_session
 from toowld import paths
 from toowld.client import Client
-from toowld.errors import DaemonUnreachable, SessionNotFound, ToowlError
+from toowld.errors import DaemonUnreachable, SessionNotFound, ToowlError, UsageError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,19 +22,21 @@ def parser() -> Parser:
     made = command_parser(
         "attach",
         SUMMARY,
-        usage="toowl attach|a SESSION [--read-only] [--no-replay] [--no-respawn] [--create]",
+        usage="toowl attach|a [SESSION] [--read-only] [--no-replay] [--no-respawn] [--create]",
         description="""Put a session on this terminal: as it looks now, with its scrollback, then what it
         prints. Ctrl-\\ then d detaches; Ctrl-\\ then ? lists the other keys. Several terminals can be attached
         to one session. When the program of the session ends, attach exits with its status (128+n for signal
         n). Attaching an ended session shows its scrollback and starts its program again below it; if the session
-        was lost, as after a reboot, a shell at once, and any other command only after Enter.""",
+        was lost, as after a reboot, a shell at once, and any other command only after Enter. Without SESSION, the
+        running one that was left last.""",
         examples=(
+            ("toowl a", "back to the session that was left last"),
             ("toowl a work", "back to the session called work"),
             ("toowl attach 2f3 --read-only", "watch the session whose id begins with 2f3"),
             ("toowl attach work --create", "the same line the first time and ever after, for a login script"),
         ),
     )
-    add_session(made)
+    made.add_argument("session", metavar="SESSION", nargs="?", help="id, the beginning of an id, or name")
     made.add_argument("--read-only", action="store_true", help="watch only: nothing that is typed goes in")
     made.add_argument(
         "--no-replay", action="store_true", help="begin with what comes now, not with what is on the screen"
@@ -48,14 +50,20 @@ def parser() -> Parser:
 
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    if args.create and args.session is None:
+        raise UsageError("--create needs the name that the session is to have")
     _attaching.need_terminal("`toowl capture` and `toowl send` work without one")
     try:
         client = connect(autostart=True)
     except DaemonUnreachable as error:
+        if args.session is None:
+            raise
         client, session = _custodian_of(args.session, error)
     else:
         session = args.session
-        if args.create or current_session() is not None:
+        if session is None:
+            session = _left_last(client)
+        elif args.create or current_session() is not None:
             session = _resolve(client, args)
     with client:
         return _attaching.put_on_terminal(
@@ -65,6 +73,16 @@ def run(argv: list[str]) -> int:
             replay=not args.no_replay,
             respawn=not args.no_respawn,
         )
+
+
+def _left_last(client: Client) -> str:
+    """The id of the session to go back to."""
+    found = _attaching.left_last(client)
+    if found is None:
+        raise SessionNotFound(
+            "nobody has left a session that runs: `toowl ls` lists all, `toowl new` makes one"
+        )
+    return str(found["id"])
 
 
 def _resolve(client: Client, args: Namespace) -> str:

@@ -249,7 +249,10 @@ def find_program(name: str, cwd: str, env: Mapping[str, str]) -> str:
                 return candidate
             denied = True
     reason = os.strerror(errno.EACCES if denied else errno.ENOENT)
-    raise SpawnFailed(f"can't start {name}: {reason}: check the program's name and PATH")
+    advice = "check the program's name and PATH"
+    if " " in name.strip():  # a command line, as some other tools take it
+        advice = "give program and arguments as words, or sh -c '...'"
+    raise SpawnFailed(f"can't start {name}: {reason}: {advice}")
 
 
 def session_members(leader: int) -> list[int]:
