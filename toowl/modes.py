@@ -88,6 +88,7 @@ class Modes:
         self._off: set[int] = set()  # those of _NORMALLY_ON
         self._ansi: set[int] = set()
         self._alternate = 0
+        self._saved: tuple[bool, bool, bool, set[bytes]] = (False, False, False, set())
         self._origin = False
         self._margins = False
         self._side_margins = False
@@ -123,19 +124,27 @@ class Modes:
         until = last_escape if self._tail else len(buffer)
         since = shifted = 0  # where attributes and shift were last changed by something else
         for found in _TRACKED.finditer(buffer, 0, until):
+            swaps = found["private"] == b"?" and b"1049" in found["params"]
+            if swaps:  # saves them, or brings others back
+                self._colour(buffer, since, found.start())
+                self._shift(buffer, shifted, found.start())
             self._apply(found)
-            if found["short"] == b"c" or found["private"] == b"!":
+            if swaps or found["short"] == b"c" or found["private"] == b"!":
                 since = shifted = found.end()
             elif found["short"] in (b"n", b"o"):
                 shifted = found.end()
-        if sgr := _LAST_SGR.match(buffer, since, until):
-            self._attributes = not _is_reset(sgr[1])
+        self._colour(buffer, since, until)
         self._shift(buffer, shifted)
 
-    def _shift(self, data: bytes, since: int) -> None:
+    def _colour(self, buffer: bytes, since: int, until: int) -> None:
+        """Colours and attributes."""
+        if sgr := _LAST_SGR.match(buffer, since, until):
+            self._attributes = not _is_reset(sgr[1])
+
+    def _shift(self, data: bytes, since: int, until: int | None = None) -> None:
         """Locking shifts to the line drawing characters (SO) and back (SI)."""
         if b"\x0e" in data or b"\x0f" in data:
-            out, back = data.rfind(b"\x0e", since), data.rfind(b"\x0f", since)
+            out, back = data.rfind(b"\x0e", since, until), data.rfind(b"\x0f", since, until)
             if out != back:
                 self._shifted = out > back
 
@@ -212,6 +221,10 @@ class Modes:
 
     def _private(self, number: int, on: bool) -> None:
         if number in _ALTERNATE:
+            if number == 1049 and on and not self._alternate:
+                self._saved = (self._attributes, self._shifted, self._right_shifted, set(self._charsets))
+            elif self._alternate == 1049 and not on:
+                self._bring_back()
             # 1049 also restores the cursor on the way back, so it stays what has to be undone.
             self._alternate = (1049 if self._alternate == 1049 else number) if on else 0
         elif number == _ORIGIN:
@@ -222,6 +235,14 @@ class Modes:
             _put(self._on, {number}, on)
         elif number in _NORMALLY_ON:
             _put(self._off, {number}, not on)
+
+    def _bring_back(self) -> None:
+        """With the main screen comes what its cursor had; terminals differ in whether all of the other's is gone."""
+        attributes, shifted, right_shifted, charsets = self._saved
+        self._attributes |= attributes
+        self._shifted |= shifted
+        self._right_shifted |= right_shifted
+        self._charsets |= charsets
 
     def _keyboard(self, private: bytes, numbers: list[int]) -> None:
         stack = self._keyboards[bool(self._alternate)]
@@ -284,6 +305,8 @@ class Modes:
         if self._alternate:
             undo.append(_undo_keyboard(alternate))
             undo.append(b"\x1b[?%dl" % self._alternate)
+            if self._alternate == 1049:
+                self._bring_back()
         undo.append(_undo_keyboard(main))
         undo += [b"\x1b[>%dm" % number for number in sorted(self._modified_keys)]
         if self._keypad:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.screen.streams import FRAGMENT, OLD_FRAGMENT
@@ -45,6 +45,9 @@ def left(terminal: Terminal) -> dict[str, object]:
 
 @settings(max_examples=300, deadline=None)
 @given(_STREAM)
+@example([b"\x1b(0", b"\x1b[?1049h", b"\x1b8"])  # what the main screen's cursor has comes back with it
+@example([b"\x1b[31m", b"\x1b[?1049h", b"\x1b[m"])
+@example([b"\x0e\x1b)0", b"\x1b[?1049h", b"\x0f"])
 def test_a_picture_leaves_nothing(stream: list[bytes]) -> None:
     with Model(_SIZE) as session, Model(_SIZE) as terminal:
         session.feed(b"".join(stream))
