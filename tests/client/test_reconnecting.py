@@ -267,7 +267,10 @@ def test_a_standard_session_ends_with_its_daemon_and_a_new_shell_is_offered(
     if gracefully:
         terminal.expect("reconnecting… toowld is not there")
         sandbox.up(False)
-    terminal.expect("--- restored; new shell ---\r\nbegan\r\n")
+    terminal.expect("--- restored; new shell ---\r\npress Enter to run: sh -c 'echo began; exec cat'")
+    terminal.expect("a shell instead) ")
+    terminal.send(b"\r")  # it is a command, and so only offered
+    terminal.expect("began\r\n", count=2)
     terminal.send(b"again\r")
     terminal.expect("again\r\nagain\r\n")
     assert b"typed too late" not in sandbox.output(session)
