@@ -1,7 +1,8 @@
 """What a session wants done: the only things that `Session.handle` returns. PURE.
 
 "Effect", because *command* already means a CLI command and the child's argv. The driver carries them out in
-order; none of them fails from the engine's point of view (a failure comes back as an event).
+order; none of them fails from the engine's point of view (a failure comes back as an event). They are not frozen, for
+the reason that `toowld.session.events` gives.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ from dataclasses import dataclass
 from toowld.wire import Message, Size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Effect:
     """Base of all effects."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendLog(Effect):
     """Keep this output. Stands before the `Send` of the same bytes: what a client saw is in the log."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogResize(Effect):
     """Note the new size in the log."""
 
     size: Size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogExit(Effect):
     """Note in the log how the child ended; ``requested``: somebody asked this session to be ended."""
 
@@ -40,12 +41,12 @@ class LogExit(Effect):
     requested: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SyncLog(Effect):
     """Bring the log to the disk (fdatasync)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadLog(Effect):
     """Answer with `events.LogRead`: output from ``seq`` on, at most ``limit`` bytes."""
 
@@ -54,7 +55,7 @@ class ReadLog(Effect):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FindReplayStart(Effect):
     """Answer with `events.LogRead`, from a safe place at most ``back`` bytes before the end on."""
 
@@ -63,48 +64,48 @@ class FindReplayStart(Effect):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WritePty(Effect):
     """Type these bytes, after all that was asked before. Answer with `events.PtyTook` as they go."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResizePty(Effect):
     """Set the PTY's size; the kernel sends SIGWINCH if it differs."""
 
     size: Size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NudgeForeground(Effect):
     """Send SIGWINCH to the foreground group: the size is the same, but the screen is a fresh one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PausePty(Effect):
     """Stop reading the PTY, so that the child waits."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResumePty(Effect):
     """Read the PTY again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClosePty(Effect):
     """Forget the PTY: the kernel hangs up on whoever still uses it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignalSession(Effect):
     """Send a signal to every process of the child's session (setsid(2))."""
 
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send(Effect):
     """Send a message to a client; its bytes count into the outbox until `events.ClientTook`."""
 
@@ -112,14 +113,14 @@ class Send(Effect):
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WatchRoom(Effect):
     """Say `events.ClientRoom`, once, when the client's connection has nothing queued and would take more."""
 
     client: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CloseClient(Effect):
     """Close the client's connection, after what is queued for it was sent. ``reason``: for the daemon's log."""
 
@@ -127,11 +128,11 @@ class CloseClient(Effect):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Changed(Effect):
     """Something that lists show has changed: clients, size, state."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished(Effect):
     """The child has ended and every client knows (or had its time): the engine has no more to do."""

@@ -361,6 +361,12 @@ class Session:
 
     def _regulate(self, now: float) -> None:
         """Pause or resume the PTY, and let those fall behind who are too slow to be live."""
+        for attachment in self.attachments.values():
+            if attachment.outbox.holds or not attachment.live:
+                break
+        else:  # all keep up, as nearly always: a key must not wait for the rest
+            if not self._paused:
+                return
         lead = self._lead() if self.attachments else None
         for attachment in self.attachments.values():
             if not (attachment.live and attachment.outbox.full):

@@ -1,6 +1,8 @@
 """What can happen to a session: the only things that `Session.handle` takes. PURE.
 
 ``client`` is the number of an attachment, chosen by the driver, never used twice in one engine.
+
+Nobody changes an event, but they are not frozen: each key makes several, and a frozen one takes four times as long.
 """
 
 from __future__ import annotations
@@ -10,29 +12,29 @@ from dataclasses import dataclass
 from toowld.wire import Size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """Base of all events."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartRequested(Event):
     """The child is about to be started."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildStarted(Event):
     """The child runs."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildFailed(Event):
     """The child could not be started."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildEnded(Event):
     """The child was reaped, and all that it had written has been read before this.
 
@@ -44,21 +46,21 @@ class ChildEnded(Event):
     reason: str = "exited"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PtyOutput(Event):
     """Bytes read from the PTY, at most 64 KiB."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PtyTook(Event):
     """The PTY took the next ``count`` bytes of what `effects.WritePty` asked for."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientJoined(Event):
     """A client wants to attach.
 
@@ -76,14 +78,14 @@ class ClientJoined(Event):
     redraw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientLeft(Event):
     """The client asked to detach, or its connection is gone. Nobody is told."""
 
     client: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientDismissed(Event):
     """Somebody else wants this client out; it is told ``reason``."""
 
@@ -91,7 +93,7 @@ class ClientDismissed(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientTyped(Event):
     """Input of a client. ``seq``: offset of ``data[0]`` in all that this client id ever sent."""
 
@@ -100,7 +102,7 @@ class ClientTyped(Event):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientResized(Event):
     """A client's terminal has another size."""
 
@@ -108,7 +110,7 @@ class ClientResized(Event):
     size: Size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientTook(Event):
     """The client's connection has taken bytes; ``queued`` bytes are left."""
 
@@ -116,7 +118,7 @@ class ClientTook(Event):
     queued: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientRoom(Event):
     """The answer to `effects.WatchRoom`: nothing is queued, and the client's connection would take more.
 
@@ -126,7 +128,7 @@ class ClientRoom(Event):
     client: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogRead(Event):
     """What `effects.ReadLog` brought: output from ``seq`` on (later than asked: the rest is no longer held)."""
 
@@ -135,27 +137,27 @@ class LogRead(Event):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Injected(Event):
     """Input that comes from no attachment (`toowl send`)."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResizeRequested(Event):
     """Somebody sets the size by hand. Holds until a client attaches, resizes or leaves."""
 
     size: Size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KillRequested(Event):
     """End the child: HUP, TERM, KILL with time between them, or KILL at once."""
 
     force: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimerFired(Event):
     """`Session.next_deadline` has come."""
