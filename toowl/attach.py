@@ -22,6 +22,7 @@ from toowl import banner, picture
 from toowl.attachment import Attachment, Outcome, Phase
 from toowl.connection import Connection, Dialler
 from toowl.keys import Chords, DetachRequested, Send
+from toowl.lending import Lending
 from toowl.screen import Screen
 from toowl.terminal import ENDING, RawTerminal, require_terminal, terminal_size
 from toowld import errors, wire
@@ -136,6 +137,7 @@ class _Loop:
         self._size = wire.Size(rows=request["rows"], cols=request["cols"])
         self._chords = Chords()
         self._screen = Screen(terminal, attachment, cols=self._size.cols)
+        self._lending = Lending(terminal, attachment, self._screen, self._chords.stops)
         self._respawn = False
         self._whole = False  # the session does not know what we have seen: begin anew
         self._typed_at = 0.0
@@ -155,6 +157,8 @@ class _Loop:
             message = outcome.message
             return outcome
         finally:
+            self._lending.take_back()
+            self._lending.close()
             self._connection.close()
             self._screen.farewell(message)
 
@@ -163,37 +167,48 @@ class _Loop:
         self._tend()
         if self._connection.up:
             self._connection.send(attachment.outbox)
+        if not self._lending.ours:
+            return None
         self._screen.show(self._banner())
         if self._deadline is not None and time.monotonic() >= self._deadline:
             attachment.leave()
-        return None if self._screen.busy else attachment.outcome
+        if self._screen.busy:
+            return None
+        if attachment.outcome is None and self._connection.up and self._chords.idle:
+            self._lending.offer(self._connection)
+        return attachment.outcome
 
     def _turn(self) -> None:
         """Wait for something to happen, and take it in."""
         attachment, terminal, connection = self._attachment, self._terminal, self._connection
         poll = select.poll()
         poll.register(terminal.signal_fd, select.POLLIN)
-        mask = select.POLLIN if attachment.takes_input or self._away_for() > _PASTE_PATIENCE else 0
-        if self._screen.wants_turn:
-            mask |= select.POLLOUT
-        poll.register(terminal.fd, mask)
+        ours = self._lending.ours
+        if ours:
+            mask = select.POLLIN if attachment.takes_input or self._away_for() > _PASTE_PATIENCE else 0
+            if self._screen.wants_turn:
+                mask |= select.POLLOUT
+            poll.register(terminal.fd, mask)
+        watch = self._lending.register(poll)
         connected = connection.register(
             poll,
-            read=attachment.phase is not Phase.OVER and attachment.screen_bytes < _SCREEN_HIGH,
+            read=attachment.phase is not Phase.OVER and (attachment.screen_bytes < _SCREEN_HIGH or not ours),
             write=bool(attachment.outbox),
         )
-        for fd, events in poll.poll(self._timeout()):
-            if fd == terminal.signal_fd:
-                self._signals()
-            elif fd == terminal.fd:
-                if events & ~select.POLLOUT:
-                    self._typed()
-            elif fd == connected and connection.up and events & ~select.POLLOUT:
-                self._received()
+        ready = dict(poll.poll(self._timeout()))
+        if terminal.signal_fd in ready:
+            self._signals()
+        # Before the terminal: what the session read from it and gives back was typed before what is there now.
+        if connected in ready and connection.up and ready[connected] & ~select.POLLOUT:
+            self._received()
+        if ready.get(terminal.fd, 0) & ~select.POLLOUT and self._lending.ours:
+            self._typed()
+        if watch in ready:
+            self._lending.watched()
 
     def _timeout(self) -> float | None:
         """How long nothing has to be done, in milliseconds."""
-        times = [self._deadline, self._connection.deadline]
+        times = [self._deadline, self._connection.deadline, self._lending.deadline]
         if self._attachment.refused:
             times.append(self._typed_at + (_QUIET if self._connection.up else _PASTE_PATIENCE))
         if (since := self._connection.down_since) is not None and not self._screen.banner:
@@ -211,9 +226,23 @@ class _Loop:
 
     def _decode(self) -> None:
         for message in self._connection.messages():
-            self._attachment.receive(message)
+            if self._lending.receive(message):
+                self._attachment.receive(message)
+                if isinstance(message, wire.Returned):
+                    self._take_over(message)
+
+    def _take_over(self, returned: wire.Returned) -> None:
+        """Go on with what the session read from the terminal and left to us."""
+        if self._attachment.pending or not self._chords.idle:
+            # It hung just then, the terminal was taken from it, and more has been typed meanwhile.
+            if returned.typed:
+                self._attachment.discard(len(returned.typed))
+            return
+        self._chords.feed(returned.begun)  # which has gone out already
+        self._take(returned.typed)
 
     def _hung_up(self, reason: str) -> None:
+        self._lending.over()
         self._attachment.hung_up(may_return=self._connection.may_return)
         if self._attachment.phase is Phase.AWAY:
             self._connection.lost(reason)
@@ -232,6 +261,7 @@ class _Loop:
     def _tend(self) -> None:
         """Look after the connection: what is due is done."""
         attachment, connection = self._attachment, self._connection
+        self._lending.look()
         if connection.stalled(attachment.outbox):
             self._hung_up("nothing comes any more")
         if attachment.refused and connection.up and time.monotonic() - self._typed_at >= _QUIET:
@@ -301,6 +331,10 @@ class _Loop:
             self._attachment.leave(128 + signal.SIGHUP)
             self._screen.drop()
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Do what was typed."""
         for action in self._chords.feed(data):
             if isinstance(action, Send):
                 if not self._attachment.type(action.data):
@@ -326,6 +360,7 @@ class _Loop:
     def _signals(self) -> None:
         for number in self._terminal.signals():
             if number in ENDING:
+                self._lending.take_back()
                 if self._attachment.phase is Phase.OPEN:
                     self._attachment.detach()
                     self._connection.send(self._attachment.outbox)
@@ -334,6 +369,7 @@ class _Loop:
             elif number == signal.SIGWINCH:
                 self._resize()
             elif number == signal.SIGTSTP:
+                self._lending.take_back()
                 self._screen.give_back()
                 self._terminal.suspend()
                 self._continued()

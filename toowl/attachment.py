@@ -20,6 +20,7 @@ from typing import Any
 from toowl.banner import byte_count
 from toowl.replay import QueryFilter
 from toowld import errors, wire
+from toowld.wire.text import unpack_text
 
 #: Unacknowledged input in flight. Enough to keep a fast link busy; the session accepts 1 MiB.
 INPUT_WINDOW = 256 << 10
@@ -109,6 +110,7 @@ class Attachment:
         self._input_seq = attached.input_seq
         self._in_flight = 0
         self._typed = bytearray()
+        self._lent = False  # only the session knows where the input goes on
 
     def paint(self, picture: Picture) -> None:
         """Show this first: the session before the output that was asked for."""
@@ -166,6 +168,7 @@ class Attachment:
         """
         self.phase = Phase.OPEN
         self.outbox.clear()
+        self._lent = False
         before, self._about = self._about, dict(attached.about)
         same_child = _same_child(before, self._about)
         began = self._about.get("child_seq")
@@ -287,6 +290,48 @@ class Attachment:
             self.screen.append(Notice(text))
             self.refused = 0
 
+    # -- while the terminal is lent -----------------------------------------------------------------------
+
+    @property
+    def log_folder(self) -> str | None:
+        """Where the session's log is, if it takes terminals of its clients; None if it does not."""
+        folder = unpack_text(self._about.get("lend"))
+        return folder if isinstance(folder, str) and not self.read_only else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that came is shown, and all that was typed has arrived."""
+        return (
+            self.phase is Phase.OPEN
+            and self.seq >= self._live
+            and not (self.screen or self._notices or self.pending or self.refused or self.outbox)
+        )
+
+    @property
+    def input_seq(self) -> int:
+        """The offset of the next byte that is typed."""
+        return self._input_seq
+
+    def lend(self) -> None:
+        """The session may have the terminal from now on. What is typed here waits until `resume_after_loan`."""
+        self._lent = True
+
+    def follow_loan(self, seq: int, input_seq: int) -> None:
+        """As far as is known, output below ``seq`` is on the terminal, and input below ``input_seq`` was taken."""
+        self.seq = max(self.seq, seq)
+        self._input_seq = max(self._input_seq, input_seq)
+
+    def resume_after_loan(self, seq: int, input_seq: int) -> None:
+        """The session has said that it has the terminal no more, and where all goes on."""
+        self.follow_loan(seq, input_seq)
+        self._lent = False
+        self._pump()
+
+    def discard(self, count: int) -> None:
+        """The session read ``count`` bytes from the terminal, and gives them back too late."""
+        why = "the session had read it, and hung"
+        self.screen.append(Notice(f"discarded {byte_count(count)} of input: {why}"))
+
     @property
     def pending(self) -> int:
         """Bytes typed that the session has not acknowledged."""
@@ -339,7 +384,7 @@ class Attachment:
 
     def _pump(self) -> None:
         """Send as much input as may be in flight."""
-        while self._typed and (room := INPUT_WINDOW - self._in_flight) > 0:
+        while self._typed and not self._lent and (room := INPUT_WINDOW - self._in_flight) > 0:
             piece = bytes(self._typed[: min(room, _PIECE)])
             del self._typed[: len(piece)]
             self.unacknowledged.append((self._input_seq, piece))

@@ -367,6 +367,18 @@ class Connection:
                 return
             del outbox[:sent]
 
+    def send_with(self, frame: bytes, fds: Sequence[int], outbox: bytearray) -> bool:
+        """Send a frame with descriptors, or nothing at all. ``outbox``: empty; gets what is left of the frame."""
+        assert not outbox, "the frame would be torn from its descriptors"
+        if not self.up or not self._can_send:
+            return False
+        try:
+            sent = socket.send_fds(self._socket, [frame], fds)
+        except OSError:  # no room, or no peer, which reading tells
+            return False
+        outbox += frame[sent:]
+        return True
+
     def lost(self, reason: str) -> None:
         """The connection is gone. `tend` brings another."""
         self._socket.close()

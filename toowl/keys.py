@@ -112,6 +112,20 @@ class Chords:
         self._armed = False  # the prefix was pressed
         self._held: list[tuple[bytes, bool]] = []  # the prefix, then releases; True: of the prefix key
 
+    @property
+    def stops(self) -> tuple[bytes, ...]:
+        """Whoever reads the terminal in our place must leave what begins with one of these to us.
+
+        All that would be held back begins with one of them, and so does a paste, in which nothing is a chord.
+        """
+        encoded = b"\x1b[%d" % self._prefix_code
+        return (bytes([self._prefix]), encoded, b"\x1b[27;", _PASTE_BEGIN)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is unfinished: no chord, no sequence, no paste."""
+        return not (self._armed or self._sequence or self._skip or self._pasting or self._held)
+
     def feed(self, data: bytes) -> list[Action]:
         """What to do about ``data``, in order. What stands behind a `DetachRequested` is to be ignored."""
         quiet = not (self._armed or self._sequence or self._skip)

@@ -148,6 +148,18 @@ class Modes:
             if out != back:
                 self._shifted = out > back
 
+    def suspect_all(self) -> None:
+        """Some output is not known: it may have switched on anything that is easily switched off."""
+        self.abort()
+        self._on = set(_NORMALLY_OFF)
+        self._off = set(_NORMALLY_ON)
+        self._alternate = self._alternate or 1047  # unlike 1049 harmless where it was not on
+        self._ansi = {_INSERT}
+        self._margins = self._keypad = self._attributes = self._link = True
+        self._shifted = self._right_shifted = True
+        self._charsets = {b"("}
+        self._cursor_shape = True
+
     @property
     def mid_sequence(self) -> bool:
         """Whether the terminal waits for the rest of a sequence: nothing may be put in here."""

@@ -61,6 +61,22 @@ class Screen:
         """Whether `show` would write something, if the terminal took it."""
         return self.busy or (self.help_wanted and not self._modes.mid_sequence)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of ours is on the screen, or about to be."""
+        return not (self.banner or self._own or self._attachment.screen or self.help_wanted)
+
+    def follow(self, data: bytes) -> None:
+        """This output was written to the terminal by somebody else."""
+        self._modes.feed(data)
+        self._recent = (self._recent + data[-4:])[-4:]
+        self._line_start = data.endswith(b"\n")
+
+    def lose_track(self) -> None:
+        """Some output was written to the terminal by somebody else, and nobody knows it any more."""
+        self._modes.suspect_all()
+        self._line_start = False
+
     def show(self, line: str) -> None:
         """Write what the terminal takes, for one turn, with ``line`` as the banner (empty: none)."""
         attachment, screen = self._attachment, self._attachment.screen
@@ -88,13 +104,10 @@ class Screen:
                 attachment.screen_bytes += len(piece)
             if not (count := self._write(memoryview(piece)[self._written :])):
                 return
-            written = piece[self._written : self._written + count]
-            self._modes.feed(written)
-            self._recent = (self._recent + written[-4:])[-4:]
+            self.follow(piece[self._written : self._written + count])
             self._written += count
             turn += count
             attachment.screen_bytes -= count
-            self._line_start = written.endswith(b"\n")
             if self._written == len(piece):
                 screen.popleft()
                 self._written = 0

@@ -25,7 +25,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from toowld.errors import UsageError
-from toowld.wire import DEFAULT_SIZE, Size
+from toowld.wire import DEFAULT_SIZE, SETTINGS_SIZE, Size
 
 #: Signals that end us, in an orderly way.
 ENDING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
@@ -127,6 +127,24 @@ class RawTerminal:
             if fd >= 0:
                 os.close(fd)
         self.fd = self.signal_fd = self._wake_fd = -1
+
+    @property
+    def lendable(self) -> bool:
+        """Whether `fd` is ours alone, with flags that concern nobody else, and so may be given to another process."""
+        return self._nonblocking
+
+    @property
+    def settings(self) -> bytes:
+        """How the terminal is set up, for `toowld.wire.Lend`."""
+        return fcntl.ioctl(self.fd, termios.TCGETS, bytes(SETTINGS_SIZE))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something was typed that nobody has read yet."""
+        try:
+            return any(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))
+        except OSError:  # hung up, which reading it tells
+            return True
 
     # -- modes --------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from toowld.wire import FrameDecoder, Gap, Input, InputAck, Message, Output, Siz
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
+P = TypeVar("P", bound="Peer")
 
 SIZE = Size(rows=24, cols=80)
 
@@ -119,19 +120,22 @@ class Peer:
             return
         self._decoder.feed(data)
         for message in self._decoder.messages():
-            if isinstance(message, Output):
-                if self.start is None:
-                    self.start = message.seq
-                assert message.seq == self.start + len(self.output), "output twice, or not at all"
-                self.output += message.data
-            elif isinstance(message, InputAck):
-                self.acked = message.seq
-            elif isinstance(message, Gap):
-                assert self.start is not None and message.start == self.start + len(self.output)
-                self.start += message.end - message.start
-                self.skipped += message.end - message.start
-            else:
-                self.messages.append(message)
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Output):
+            if self.start is None:
+                self.start = message.seq
+            assert message.seq == self.start + len(self.output), "output twice, or not at all"
+            self.output += message.data
+        elif isinstance(message, InputAck):
+            self.acked = message.seq
+        elif isinstance(message, Gap):
+            assert self.start is not None and message.start == self.start + len(self.output)
+            self.start += message.end - message.start
+            self.skipped += message.end - message.start
+        else:
+            self.messages.append(message)
 
     def send(self, *messages: Message) -> None:
         self.send_raw(b"".join(encode(message) for message in messages))
@@ -234,7 +238,10 @@ class Rig:
 
     def attach(self, client_id: str = "c1", *, unread: bytes = b"", **changes: Any) -> Peer:
         ours, its = socket.socketpair()
-        peer = Peer(self.driver, its)
+        return self.join(ours, Peer(self.driver, its), client_id, unread=unread, **changes)
+
+    def join(self, ours: socket.socket, peer: P, client_id: str, *, unread: bytes = b"", **changes: Any) -> P:
+        """Attach ``peer``, which has the other end of ``ours``."""
         self.peers.append(peer)
         self.host.join(ours, unread, 7, joining(client_id, **changes))
         return peer

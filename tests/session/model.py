@@ -70,6 +70,7 @@ class Connection:
     given_up: bool = False  # it took nothing during the farewell
     seen: list[type[Message]] = field(default_factory=list)
     live: bool = False
+    lent: bool = False  # its output goes to its terminal, and what it types comes from there
 
     @property
     def last_sent(self) -> list[Message]:
@@ -304,6 +305,29 @@ class World:
         start = max(view.typed - again, view.acked)
         view.typed += count
         self.tell(ev.ClientTyped(connection.number, start, true_input(view.who, start, view.typed - start)))
+
+    def rewind(self, connection: Connection) -> None:
+        """The client lends its terminal: what it was sent and has not read counts as not sent."""
+        if connection.view.at is None or Attached not in connection.seen:
+            return
+        lost = (Output, Gap, Live)
+        connection.queue = deque(item for item in connection.queue if not isinstance(item[0], lost))
+        connection.sent = deque(item for item in connection.sent if not isinstance(item[0], lost))
+        connection.in_kernel = sum(size for _, size in connection.sent)
+        connection.watched = connection.live = False
+        connection.lent = True
+        connection.moved_at = self.now
+        if self.lead is self.session.attachments.get(connection.number):
+            self.blameless_since = self.now
+            self.behind = None
+        self.tell(ev.ClientRewound(connection.number, connection.view.at))
+
+    def type_at_its_terminal(self, connection: Connection, count: int) -> None:
+        """Type something that nobody numbers."""
+        view = connection.view
+        data = true_input(view.who, view.typed, count)
+        view.typed += count
+        self.tell(ev.ClientTyped(connection.number, None, data))
 
     def pty_takes(self, count: int) -> None:
         """The PTY takes input."""

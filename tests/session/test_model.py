@@ -76,6 +76,17 @@ class Sessions(RuleBasedStateMachine):
             if connection.seen:
                 self.world.type(connection, count, again)
 
+    @rule(number=pick)
+    def lend(self, number: int) -> None:
+        if connection := self.one(number):
+            self.world.rewind(connection)
+
+    @rule(number=pick, count=st.integers(0, 50))
+    def type_at_its_terminal(self, number: int, count: int) -> None:
+        connection = self.one(number)
+        if connection and connection.lent and not connection.read_only and self.runs:
+            self.world.type_at_its_terminal(connection, count)
+
     @rule(number=pick, size=sizes)
     def resize(self, number: int, size: Size) -> None:
         if connection := self.one(number):
@@ -156,7 +167,8 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     ),
     st.builds(ev.ClientLeft, clients),
     st.builds(ev.ClientDismissed, clients, st.just("requested")),
-    st.builds(ev.ClientTyped, clients, st.integers(-1, 6), st.binary(max_size=4)),
+    st.builds(ev.ClientTyped, clients, st.none() | st.integers(-1, 6), st.binary(max_size=4)),
+    st.builds(ev.ClientRewound, clients, st.integers(-1, 400 * KIB)),
     st.builds(ev.ClientResized, clients, sizes),
     st.builds(ev.ClientTook, clients, st.just(0) | small),
     st.builds(ev.ClientRoom, clients),

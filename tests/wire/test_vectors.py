@@ -30,8 +30,8 @@ def test_every_message_has_a_vector_that_is_sent() -> None:
 def test_tags_are_frozen() -> None:
     assert {cls.__name__: tag for tag, cls in BY_TAG.items()} == {
         "Hello": 0, "Output": 1, "Input": 2, "InputAck": 3, "Resize": 4, "Attached": 5, "Gap": 6, "Live": 7,
-        "Ended": 8, "Detach": 9, "Detached": 10, "Ping": 11, "Pong": 12,
-        "Request": 16, "Response": 17, "Failure": 18, "Event": 19,
+        "Ended": 8, "Detach": 9, "Detached": 10, "Ping": 11, "Pong": 12, "Lend": 13, "Lent": 14, "Returned": 15,
+        "Request": 16, "Response": 17, "Failure": 18, "Event": 19, "Recall": 20, "Seen": 21,
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@
 ``control`` answers what can be asked of a hosted session; ``loop`` says what an event loop must offer.
 """
 
-from toowld.host.clients import Joining
+from toowld.host.client import Joining
 from toowld.host.driver import SessionHost
 from toowld.host.loop import Loop, Timer
 from toowld.host.sockets import FrameSocket

@@ -1,7 +1,7 @@
 """The attachments of one session as connections: frames to events, and what the engine sends to frames.
 
-Owns the sockets, and each client's place in the log while it is fed from there. Who is given what, and when, is the
-engine's to say.
+Owns the sockets, each client's place in the log while it is fed from there, and its terminal while that is lent to
+us. Who is given what, and when, is the engine's to say.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
+from toowld.host.client import Client, Joining
 from toowld.host.leaving import Leaving
+from toowld.host.loans import Loans
 from toowld.host.loop import Loop
 from toowld.host.scrollback import Scrollback
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
+from toowld.session import Session
 from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.wire import (
@@ -28,11 +30,17 @@ from toowld.wire import (
     Failure,
     Hello,
     Input,
+    InputAck,
+    Lend,
+    Live,
     Message,
+    Output,
     Ping,
     Pong,
+    Recall,
     Request,
     Resize,
+    Seen,
     Size,
     Unknown,
 )
@@ -49,30 +57,8 @@ REMEMBERED = 32
 SEND_BUFFER = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """How a client wants to attach, as its request said it."""
-
-    client_id: str
-    size: Size | None
-    read_only: bool
-    from_seq: int | None
-    replay_bytes: int
-    pid: int | None
-    tty: str | None
-    redraw: bool = False
-
-
-class Client:
-    """An attachment's I/O side. ``again``: it was here before."""
-
-    def __init__(self, joining: Joining, since: float, again: bool) -> None:
-        self.joining = joining
-        self.since = since
-        self.again = again
-        self.size = joining.size
-        self.socket: FrameSocket
-        self.cursor: Cursor | None = None  # into the log, while it is fed from there
+#: What a client whose terminal we have need not be told.
+_NEEDLESS = (InputAck, Live)
 
 
 class Clients:
@@ -80,7 +66,8 @@ class Clients:
 
     Args:
         loop: calls us.
-        tell: takes the engine's events; may raise ToowlError.
+        session: the engine, to look things up.
+        tell: takes its events; may raise ToowlError.
         scrollback: to feed clients from.
         on_left: the last of those who were told goodbye may be gone.
     """
@@ -88,6 +75,7 @@ class Clients:
     def __init__(
         self,
         loop: Loop,
+        session: Session,
         tell: Callable[[ev.Event], None],
         scrollback: Scrollback,
         on_left: Callable[[], None],
@@ -96,6 +84,7 @@ class Clients:
         self._loop = loop
         self._tell = tell
         self._scrollback = scrollback
+        self._loans = Loans(loop, session, tell, scrollback, self._on_breach)
         self._clients: dict[int, Client] = {}
         self._gone: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)  # number, client id, why
         self._next = 1
@@ -114,8 +103,8 @@ class Clients:
             self._loop,
             on_message=lambda message, fds: self._on_message(number, message, fds),
             on_close=lambda reason: self._on_closed(number, reason),
-            on_sent=lambda queued: self._tell(ev.ClientTook(number, queued)),
-            on_room=lambda: self._tell(ev.ClientRoom(number)),
+            on_sent=lambda queued: self._on_sent(number, client, queued),
+            on_room=lambda: self._on_room(number, client),
             unread=unread,
         )
         self._clients[number] = client
@@ -172,13 +161,12 @@ class Clients:
         client = self._clients.pop(number, None)
         if client is not None:
             self._gone.append((number, client.joining.client_id, reason))
+            client.let_go()
         return client
 
     # --- what they say ----------------------------------------------------------------------------------
 
     def _on_message(self, number: int, message: Message, fds: list[int]) -> None:
-        for fd in fds:  # nobody asked for any
-            os.close(fd)
         client = self._clients[number]
         try:
             match message:
@@ -194,20 +182,42 @@ class Clients:
                 case Request(request_id, method):
                     text = f"{method}: an attached connection takes no requests: open another"
                     client.socket.send(wire_codec.encode(Failure(request_id, "refused", text)))
+                case Lend(seq, params):
+                    self._loans.take(number, client, seq, params, fds)
+                case Recall():
+                    self._loans.give_back(number, client)
+                case Seen(seq):
+                    client.seen = max(client.seen, seq)
                 case Hello() | Pong() | Unknown():
                     pass
                 case _:
                     raise RemoteProtocolError(f"a client does not send {type(message).__name__}")
         except RemoteProtocolError as error:
-            reason = f"protocol error: {error}"
-            self._take_out(number, reason)
-            client.socket.send(wire_codec.encode(Detached(reason)))
-            self.leaving.add(client.socket)
-            self._tell(ev.ClientLeft(number))
+            self._on_breach(number, client, error)
+        finally:
+            for fd in fds:  # nobody took them
+                os.close(fd)
+
+    def _on_breach(self, number: int, client: Client, error: RemoteProtocolError) -> None:
+        """It broke the rules: it goes, the session stays."""
+        self._loans.give_back(number, client)
+        reason = f"protocol error: {error}"
+        self._take_out(number, reason)
+        client.socket.send(wire_codec.encode(Detached(reason)))
+        self.leaving.add(client.socket)
+        self._tell(ev.ClientLeft(number))
 
     def _on_closed(self, number: int, reason: str) -> None:
         if self._take_out(number, reason) is not None:  # else we are just saying goodbye to it
             self._tell(ev.ClientLeft(number))
+
+    def _on_sent(self, number: int, client: Client, queued: int) -> None:
+        if client.terminal is None:  # else what its connection still carries is not output that counts
+            self._tell(ev.ClientTook(number, queued))
+
+    def _on_room(self, number: int, client: Client) -> None:
+        if client.terminal is None:
+            self._tell(ev.ClientRoom(number))
 
     # --- what they are given ----------------------------------------------------------------------------
 
@@ -215,6 +225,13 @@ class Clients:
         client = self._clients.get(effect.client)
         if client is None:
             return
+        if client.terminal is not None:
+            if type(effect.message) is Output and not self._scrollback.log.degraded:
+                client.terminal.write(effect.message.data)
+                return
+            if type(effect.message) in _NEEDLESS:
+                return
+            self._loans.give_back(effect.client, client)
         message, frame = self._encoded
         if message is not effect.message:  # one piece of output goes to many, encoded once
             frame = wire_codec.encode(effect.message)
@@ -223,7 +240,7 @@ class Clients:
 
     def watch_room(self, effect: do.WatchRoom) -> None:
         if (client := self._clients.get(effect.client)) is not None:
-            client.socket.watch_room()
+            (client.terminal or client.socket).watch_room()
 
     def read_log(self, effect: do.ReadLog) -> None:
         client = self._clients.get(effect.client)
@@ -254,6 +271,7 @@ class Clients:
         """Hang up on all but those who are leaving already, and take no more."""
         self._closed = True
         for client in self._clients.values():
+            client.let_go()
             client.socket.close()
         self._clients.clear()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld.errors import RefusedError, RemoteProtocolError, SessionError
-from toowld.host.clients import Joining
+from toowld.host.client import Joining
 from toowld.host.driver import SessionHost
 from toowld.host.params import Params
 from toowld.session import SessionState

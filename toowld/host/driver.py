@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toowld.errors import ToowlError
-from toowld.host.clients import Clients, Joining
+from toowld.host.client import Joining
+from toowld.host.clients import Clients
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.leaving import CLOSE_TIMEOUT
 from toowld.host.loop import Loop, Timer
@@ -61,7 +62,7 @@ class SessionHost:
         self._scrollback = Scrollback(
             loop, log, folder=lambda: self._terminal.folder, on_changed=self._on_changed
         )
-        self._clients = Clients(loop, self.tell, self._scrollback, on_left=self._report_finished)
+        self._clients = Clients(loop, session, self.tell, self._scrollback, on_left=self._report_finished)
         self._events: deque[ev.Event] = deque()
         self._running = False
         self._timer: Timer | None = None

@@ -101,6 +101,15 @@ class Params:
             raise RemoteProtocolError(f"{self._method}: '{name}' must not hold NUL")
         return tuple(texts)
 
+    def stops(self, name: str) -> tuple[bytes, ...]:
+        """A few short byte strings, none of them empty; none if left out."""
+        value = self._get(name, list, [])
+        if len(value) > 16 or not all(type(stop) is bytes and 0 < len(stop) <= 16 for stop in value):
+            raise RemoteProtocolError(
+                f"{self._method}: '{name}' must be up to 16 byte strings of 1 to 16 bytes"
+            )
+        return tuple(value)
+
     def environment(self, name: str, default: Any = _MISSING) -> dict[str, str]:
         """A map of text to text, without NUL and without '=' in a name, as execve(2) wants it."""
         env: dict[Any, Any] = unpack_text(self.mapping(name, default))

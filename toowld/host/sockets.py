@@ -21,7 +21,7 @@ from toowld.wire import FrameDecoder, Message
 #: One read. As large as the largest piece of output, so that a whole one costs one system call.
 READ_SIZE = 64 << 10
 
-#: Descriptors that may come with one read (SCM_MAX_FD is 253; we ever pass one).
+#: Descriptors that may come with one read (SCM_MAX_FD is 253; we pass two at most).
 _FDS_AT_ONCE = 4
 
 #: Descriptors that may wait for the rest of their frames: a peer must not use up all that this process may open.

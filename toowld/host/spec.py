@@ -109,6 +109,7 @@ def open_host(
         "name": record.name,
         "persistent": record.persistent,
         "child_seq": log.end,
+        "lend": pack_text(spec.folder),  # a terminal; what happens to it meanwhile is to be read there
     }
     return SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
 

@@ -17,6 +17,7 @@ class LogView:
     """The log of a session whose child has ended. Offers the reading half of `LogWriter`."""
 
     degraded = False
+    limit = 0  # of what is still to be written
     error: str | None = None
 
     def __init__(self, folder: Path, size: Size, *, end: int = 0) -> None:

@@ -67,6 +67,7 @@ class LogWriter:
 
     Attributes (to read only):
         end: seq of the next output byte.
+        limit: of all segments together, in bytes.
         size: the terminal's size, as last told.
         degraded: output goes to memory because the disk takes none; ``error`` says why.
         dirty: something is on its way to the disk that `sync` would bring there.
@@ -100,6 +101,7 @@ class LogWriter:
         # At least four segments, or dropping one would drop most of what is held.
         self._segment_bytes = min(segment_bytes or max(limit // 16, 64 << 10), limit // 4)
         self._largest = min(MAX_PAYLOAD, self._segment_bytes // 2)
+        self.limit = limit
         self._folder = LogFolder(os.fspath(folder), limit=limit, segment_bytes=self._segment_bytes)
         self._session_id = session_id
         self._boot = read_boot_id() if boot is None else boot

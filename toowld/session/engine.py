@@ -114,6 +114,7 @@ class Session:
             ev.ClientJoined: self._on_client_joined,
             ev.ClientLeft: self._on_client_left,
             ev.ClientDismissed: self._on_client_dismissed,
+            ev.ClientRewound: self._on_client_rewound,
             ev.ClientResized: self._on_client_resized,
             ev.Injected: self._on_injected,
             ev.ResizeRequested: self._on_resize_requested,
@@ -352,6 +353,19 @@ class Session:
         attachment.outbox.await_room(now)
         self._do(do.WatchRoom(attachment.client))
 
+    def _on_client_rewound(self, event: ev.ClientRewound, now: float) -> None:
+        attachment = self.attachments.get(event.client)
+        if attachment is None:
+            return
+        if not 0 <= event.seq <= attachment.seq:
+            raise RemoteProtocolError(f"output from {event.seq} was not given yet")
+        attachment.move(AttachmentMove.REWOUND)
+        attachment.seq = event.seq
+        attachment.reading = False
+        attachment.allowance = 0
+        attachment.outbox.got_room(now)
+        self._feed(attachment)
+
     # --- flow -------------------------------------------------------------------------------------------
 
     def _lead(self) -> Attachment | None:
@@ -402,7 +416,8 @@ class Session:
             raise RemoteProtocolError("this attachment is read-only")
         if self.state is not SessionState.RUNNING:
             return  # `Ended` is on its way to this client; nothing is acknowledged
-        fresh = self.input.accept(attachment.client_id, event.seq, event.data)
+        seq = self.input.taken(attachment.client_id) if event.seq is None else event.seq
+        fresh = self.input.accept(attachment.client_id, seq, event.data)
         attachment.typed_at = now
         if fresh:
             self._do(do.WritePty(fresh))

@@ -95,11 +95,26 @@ class ClientDismissed(Event):
 
 @dataclass(slots=True)
 class ClientTyped(Event):
-    """Input of a client. ``seq``: offset of ``data[0]`` in all that this client id ever sent."""
+    """Input of a client.
+
+    ``seq``: offset of ``data[0]`` in all that this client id ever sent; None for what was read from its terminal,
+    and so continues what was taken.
+    """
+
+    client: int
+    seq: int | None
+    data: bytes
+
+
+@dataclass(slots=True)
+class ClientRewound(Event):
+    """What a client was given from ``seq`` on counts as not given: it goes on there, over another way.
+
+    Nothing is queued on that yet, and nobody waits for room.
+    """
 
     client: int
     seq: int
-    data: bytes
 
 
 @dataclass(slots=True)

@@ -10,9 +10,11 @@ A **session** waits to be started, starts, runs, and ends. Losing clients never 
 A respawn is a new engine on the same log, so ENDED is final here.
 
 An **attachment** is one client's bond to a session. It is fed from the log until it has caught up, then live;
-when it can't follow, it falls back to the log::
+when it can't follow, it falls back to the log. When its output goes another way (to a lent terminal), it begins
+anew where the client says::
 
     REPLAYING ──caught up──▶ LIVE ──fell behind──▶ LAGGED ──caught up──▶ LIVE
+        │ ◀──────────rewound─────┴────rewound─────────┤
         └───────────────left─────┴────left────────────┴──left──▶ GONE
 """
 
@@ -56,6 +58,7 @@ class AttachmentMove(enum.Enum):
 
     CAUGHT_UP = "caught up"
     FELL_BEHIND = "fell behind"
+    REWOUND = "rewound"
     LEFT = "left"
 
 
@@ -68,10 +71,13 @@ SESSION_TABLE: Mapping[tuple[SessionState, SessionMove], SessionState] = {
 
 ATTACHMENT_TABLE: Mapping[tuple[AttachmentState, AttachmentMove], AttachmentState] = {
     (AttachmentState.REPLAYING, AttachmentMove.CAUGHT_UP): AttachmentState.LIVE,
+    (AttachmentState.REPLAYING, AttachmentMove.REWOUND): AttachmentState.REPLAYING,
     (AttachmentState.REPLAYING, AttachmentMove.LEFT): AttachmentState.GONE,
     (AttachmentState.LIVE, AttachmentMove.FELL_BEHIND): AttachmentState.LAGGED,
+    (AttachmentState.LIVE, AttachmentMove.REWOUND): AttachmentState.REPLAYING,
     (AttachmentState.LIVE, AttachmentMove.LEFT): AttachmentState.GONE,
     (AttachmentState.LAGGED, AttachmentMove.CAUGHT_UP): AttachmentState.LIVE,
+    (AttachmentState.LAGGED, AttachmentMove.REWOUND): AttachmentState.REPLAYING,
     (AttachmentState.LAGGED, AttachmentMove.LEFT): AttachmentState.GONE,
 }
 

@@ -172,6 +172,60 @@ class Pong(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Lend(Message):
+    """The client lends its terminal: output from ``seq`` on may be written to it, and what is typed be read from it.
+
+    Comes with two descriptors: the terminal, raw and non-blocking, and the page of `toowld.wire.page`. ``params``:
+    ``settings``, what TCGETS says of the terminal: while it says something else, somebody else uses it. ``stops``, a
+    list of byte strings; what is typed from the first of them on is not for the session. Answered by `Lent`, or by
+    `Returned` at once: not now.
+    """
+
+    TAG: ClassVar[int] = 13
+    seq: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lent(Message):
+    """The session has the client's terminal. `Output` from ``seq`` on that was sent before counts as not sent."""
+
+    TAG: ClassVar[int] = 14
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned(Message):
+    """The terminal is the client's: output below ``seq`` was written to it, what follows is sent.
+
+    ``input_seq``: how much input of this client was taken. ``begun``: its last bytes, if a stop may have begun with
+    them. ``typed``: was read from the terminal and not taken, because it begins with a stop, or with what makes
+    ``begun`` one.
+    """
+
+    TAG: ClassVar[int] = 15
+    seq: int
+    input_seq: int
+    begun: bytes = b""
+    typed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(Message):
+    """The client has taken its terminal back (see `toowld.wire.page`). Answered by `Returned`."""
+
+    TAG: ClassVar[int] = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Message):
+    """While its terminal is lent: the client knows, from the log, all output below ``seq``. Answers `Live`."""
+
+    TAG: ClassVar[int] = 21
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request(Message):
     """Asks the daemon or a custodian to do something. Answered by `Response` or `Failure` with the same id."""
 
@@ -221,6 +275,6 @@ BY_TAG: Mapping[int, type[Message]] = {
     cls.TAG: cls
     for cls in (
         Hello, Output, Input, InputAck, Resize, Attached, Gap, Live, Ended, Detach, Detached,
-        Ping, Pong, Request, Response, Failure, Event,
+        Ping, Pong, Lend, Lent, Returned, Request, Response, Failure, Event, Recall, Seen,
     )
 }  # fmt: skip

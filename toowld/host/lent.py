@@ -1,0 +1,254 @@
+"""A client's own terminal, lent to the session: output goes straight to it, and what is typed comes straight from it.
+
+One process less on the way of every key and every byte of output. The client keeps its connection, and with it
+everything that is rare: the size, the detach chord, what has to be said between two pieces of output. For any of that
+it gets its terminal back; so here is nothing but two copies, and the care that the terminal may be gone or
+somebody else's at any moment.
+
+Whose it is, is looked at before each use. The client may have taken it back (`Page.revoked`), or have been stopped,
+and then the user's shell has set the terminal up for itself: it is not as the client says that it left it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import re
+import stat
+import termios
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from toowld.errors import RemoteProtocolError
+from toowld.host.loop import Loop
+from toowld.wire import SETTINGS_SIZE, Page
+
+#: What is typed is read in pieces of this size: more than anybody types or a terminal reports at once. A paste
+#: begins with a stop.
+_READ_BYTES = 4096
+
+#: Seals without which the page could be made shorter under our hands, which is a SIGBUS.
+_SEALS = fcntl.F_SEAL_SHRINK
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is left when a terminal goes back: see `toowld.wire.Returned`, and the output that it did not take."""
+
+    seq: int
+    begun: bytes = b""
+    typed: bytes = b""
+    unwritten: bytes = b""
+
+
+class LentTerminal:
+    """The terminal of one client, while it is ours.
+
+    Args:
+        loop: calls us.
+        fds: the terminal and the page. They become ours if this succeeds.
+        seq: of the first byte of output that will be written.
+        input_seq: of the first byte of input that will be read.
+        settings: how the client has set the terminal up (`toowld.wire.page`).
+        stops: what is typed from the first of these on is not ours.
+        on_typed: takes what was typed.
+        on_sent: called after bytes went out, with how many are left.
+        on_room: the answer to `watch_room`.
+        on_over: the terminal must go back: call `close`, and give it back with what remains.
+
+    Raises:
+        RemoteProtocolError: these can't be used.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        fds: Sequence[int],
+        seq: int,
+        input_seq: int,
+        settings: bytes,
+        stops: Sequence[bytes],
+        *,
+        on_typed: Callable[[bytes], None],
+        on_sent: Callable[[int], None],
+        on_room: Callable[[], None],
+        on_over: Callable[[], None],
+    ) -> None:
+        if len(fds) != 2:
+            raise RemoteProtocolError("lend: a terminal and a page must come along")
+        self._fd, page_fd = fds
+        self._settings = settings
+        if not _settings(self._fd) or os.get_blocking(self._fd):
+            raise RemoteProtocolError("lend: what came along is no terminal, or a blocking one")
+        self._memory = _map(page_fd)
+        self._page = Page(self._memory)
+        self._seq = seq
+        self._input_seq = input_seq
+        self._loop = loop
+        self._stops = stops
+        self._stop = re.compile(b"|".join(re.escape(stop) for stop in stops)) if stops else None
+        self._longest_stop = max((len(stop) for stop in stops), default=0)
+        self._tail = b""  # the end of what was typed: a stop may have begun in it
+        self._typed = b""  # what was read from the first stop on
+        self._out: deque[bytes | memoryview] = deque()
+        self.queued = 0
+        self._writing = False
+        self.room_wanted = False
+        self._on_typed = on_typed
+        self._on_sent = on_sent
+        self._on_room = on_room
+        self._on_over = on_over
+        loop.add_reader(self._fd, self._on_readable)
+        os.close(page_fd)
+
+    @property
+    def seq(self) -> int:
+        """Output below this has been written."""
+        return self._seq
+
+    def _begin(self) -> bool:
+        """Whether we may use the terminal now; if so, say afterwards that the page is not busy any more."""
+        self._page.busy = True
+        # `revoked` last, behind a system call: see `toowld.wire.page`.
+        if _settings(self._fd) != self._settings or self._page.revoked:
+            self._page.busy = False
+            return False
+        return True
+
+    # --- what is typed ----------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        if not self._begin():
+            self._on_over()
+            return
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            self._page.busy = False
+            return
+        except OSError:  # EIO: hung up
+            data = b""
+        taken = self._taken(data)
+        self._input_seq += taken
+        self._page.position = (self._seq, self._input_seq)
+        self._page.busy = False  # before it is typed: that may lead to anything, the end of this included
+        if taken:
+            self._on_typed(data[:taken])
+        if self._fd >= 0 and (taken < len(data) or not data):
+            self._on_over()
+
+    def _taken(self, data: bytes) -> int:
+        """How many bytes of ``data`` are for the session."""
+        if self._stop is None:
+            return len(data)
+        before = len(self._tail)
+        behind = self._tail + data
+        found = self._stop.search(behind)
+        if found is None:
+            self._tail = behind[1 - self._longest_stop :] if self._longest_stop > 1 else b""
+            return len(data)
+        taken = max(found.start() - before, 0)
+        self._tail, self._typed = self._tail[found.start() :], data[taken:]
+        return taken
+
+    # --- output -----------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, the next output; queue what the terminal does not take now."""
+        idle = not self._out
+        self._out.append(data)
+        self.queued += len(data)
+        if idle:
+            self._flush()
+
+    def _flush(self) -> bool:
+        """Write until all is gone, or the terminal takes no more. Returns whether all is gone."""
+        if not self._begin():
+            self._on_over()
+            return False
+        before = self._seq
+        gone = False
+        try:
+            while self._out:
+                head = self._out[0]
+                count = os.write(self._fd, head)
+                # At once: if we are killed, nothing else tells that this has been shown.
+                self._seq += count
+                self._page.position = (self._seq, self._input_seq)
+                if count == len(head):
+                    self._out.popleft()
+                else:
+                    self._out[0] = memoryview(head)[count:]
+        except (BlockingIOError, InterruptedError):
+            self._start_writing()
+        except OSError:  # EIO: hung up
+            gone = True
+        sent = self._seq - before
+        self.queued -= sent
+        self._page.busy = False
+        if gone:
+            self._on_over()
+        elif sent:
+            self._on_sent(self.queued)
+        return not self._out
+
+    def watch_room(self) -> None:
+        """Call ``on_room`` once, from the loop, when nothing is queued and the terminal takes more."""
+        self.room_wanted = True
+        self._start_writing()
+
+    def _start_writing(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._fd, self._on_writable)
+
+    def _on_writable(self) -> None:
+        had = self.queued
+        if had and not self._flush():
+            return
+        if self.room_wanted and not had:
+            self.room_wanted = False
+            self._on_room()
+        if self._writing and not (self._out or self.room_wanted) and self._fd >= 0:
+            self._writing = False
+            self._loop.remove_writer(self._fd)
+
+    # --- going back -------------------------------------------------------------------------------------
+
+    def close(self) -> Remains:
+        """Let go of the terminal."""
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        self._memory.close()
+        return Remains(self._seq, self._begun(), self._typed, b"".join(self._out))
+
+    def _begun(self) -> bytes:
+        """The end of what was taken, if a stop has begun in it."""
+        if self._typed:
+            return self._tail
+        ends = (self._tail[at:] for at in range(len(self._tail)))
+        return next((end for end in ends if any(stop.startswith(end) for stop in self._stops)), b"")
+
+
+def _settings(fd: int) -> bytes:
+    """How the terminal is set up, to be compared; empty if it is none, or gone."""
+    try:
+        return fcntl.ioctl(fd, termios.TCGETS, bytes(SETTINGS_SIZE))
+    except OSError:
+        return b""
+
+
+def _map(fd: int) -> mmap.mmap:
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_size < Page.SIZE:
+            raise RemoteProtocolError("lend: the page is too small")
+        if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+            raise RemoteProtocolError("lend: the page may be made shorter at any time")
+        return mmap.mmap(fd, Page.SIZE)
+    except OSError as error:
+        raise RemoteProtocolError(f"lend: the page can't be used: {error.strerror}") from error
