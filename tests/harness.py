@@ -424,6 +424,8 @@ class Terminal:
     ) -> None:
         self.pty_fd, tty_fd = pty.openpty()
         self._output = bytearray()
+        self._takes = threading.Event()
+        self._takes.set()
         self.resize(rows, cols)
         try:
             # setsid(1) makes the PTY the controlling terminal and execs, so the pid is the program's own; a
@@ -451,6 +453,7 @@ class Terminal:
 
     def _read(self) -> None:
         while True:
+            self._takes.wait()
             try:
                 data = os.read(self.pty_fd, 65536)
             except OSError:  # EIO: the other side is closed (Linux, tty(4))
@@ -458,6 +461,14 @@ class Terminal:
             if not data:
                 return
             self._output += data
+
+    def stall(self) -> None:
+        """Take no more output, but for a piece that is being waited for."""
+        self._takes.clear()
+
+    def go_on(self) -> None:
+        """Take output again."""
+        self._takes.set()
 
     def send(self, data: bytes | str) -> None:
         """Type."""
@@ -501,6 +512,7 @@ class Terminal:
         """End the program and the terminal. Never raises."""
         if self.pty_fd < 0:
             return
+        self.go_on()
         with contextlib.suppress(ProcessLookupError):  # it ended by itself
             self.process.kill()
         self.process.wait()

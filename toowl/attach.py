@@ -185,7 +185,7 @@ class _Loop:
         poll.register(terminal.signal_fd, select.POLLIN)
         ours = self._lending.ours
         if ours:
-            mask = select.POLLIN if attachment.takes_input or self._away_for() > _PASTE_PATIENCE else 0
+            mask = select.POLLIN if self._hears_user else 0
             if self._screen.wants_turn:
                 mask |= select.POLLOUT
             poll.register(terminal.fd, mask)
@@ -201,10 +201,16 @@ class _Loop:
         # Before the terminal: what the session read from it and gives back was typed before what is there now.
         if connected in ready and connection.up and ready[connected] & ~select.POLLOUT:
             self._received()
-        if ready.get(terminal.fd, 0) & ~select.POLLOUT and self._lending.ours:
+        typed = ready.get(terminal.fd, 0) & ~select.POLLOUT
+        if typed & ~select.POLLIN or (typed and self._hears_user):  # the first of them: it hung up
             self._typed()
         if watch in ready:
             self._lending.watched()
+
+    @property
+    def _hears_user(self) -> bool:
+        """Whether what is typed is to be read here, and now."""
+        return self._lending.ours and (self._attachment.takes_input or self._away_for() > _PASTE_PATIENCE)
 
     def _timeout(self) -> float | None:
         """How long nothing has to be done, in milliseconds."""

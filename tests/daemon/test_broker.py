@@ -111,7 +111,10 @@ def test_one_leaves_the_others_stay(sandbox: Sandbox, persistent: bool) -> None:
 
 @FLAGS
 def test_a_stopped_client_delays_nobody(sandbox: Sandbox, persistent: bool) -> None:
-    """E5: neither the other client nor the shell; and it has every line or an announced gap when it goes on."""
+    """E5: neither the other client nor the shell; and it has every line or an announced gap when it goes on.
+
+    Its terminal takes nothing either: as long as that does, and nobody else uses it, it is lent, and shows all.
+    """
     sandbox.up(persistent)
     count = 150_000
     script = f"read -r go; for ((i=0; i<{count}; i++)); do printf 'count %d\\n' $i; done; read -r stop"
@@ -120,6 +123,7 @@ def test_a_stopped_client_delays_nobody(sandbox: Sandbox, persistent: bool) -> N
     wait_for(lambda: clients(sandbox, "flood") == 1)
     fast = sandbox.attach_pty("flood")
     wait_for(lambda: clients(sandbox, "flood") == 2)
+    slow.stall()
     os.kill(slow.pid, signal.SIGSTOP)
     fast.send("go\r")
     fast.expect(f"count {count - 1}\r\n", timeout=60)
@@ -127,6 +131,7 @@ def test_a_stopped_client_delays_nobody(sandbox: Sandbox, persistent: bool) -> N
     assert counted(sandbox, info["id"]) == list(range(count))
     assert f"count {count - 1}\r\n" not in slow.text
     os.kill(slow.pid, signal.SIGCONT)
+    slow.go_on()
     slow.expect(f"count {count - 1}\r\n", timeout=60)
     assert numbers(slow.output) == list(range(count))
 
