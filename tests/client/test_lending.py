@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.client.test_attach import World, wait_until
 from tests.client.test_keys import DETACHES, OTHERS, PREFIXES, REPORTS
 from toowl.attachment import Attachment, Notice
-from toowl.keys import Chords, Send
+from toowl.keys import Chords, DetachRequested, Send
 from toowl.lending import TABLE, Holder, Move
 from toowl.modes import Modes
 from toowld import wire
@@ -507,12 +507,13 @@ keys = st.sampled_from([*PREFIXES, *DETACHES, *OTHERS, *REPORTS, b"\x1b[200~", b
 
 @given(st.lists(keys, max_size=12).map(b"".join))
 def test_what_a_session_may_read_is_never_held_back(typed: bytes) -> None:
-    """Before the first stop all goes through at once, in whatever pieces."""
+    """Before the first stop all goes through at once, in whatever pieces, and keeps no chord from being one."""
     stops = [at for stop in Chords().stops if (at := typed.find(stop)) >= 0]
     before = typed[: min(stops, default=len(typed))]
     chords = Chords()
     for byte in before:
         assert chords.feed(bytes([byte])) == [Send(bytes([byte]))]
+    assert chords.feed(b"\x1b[A\x1cd")[-1] == DetachRequested()
 
 
 def test_when_the_chords_are_idle() -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.client.cutter import Cutter
-from tests.harness import Sandbox, Terminal, alive, wait_for
+from tests.harness import PAINTED, Sandbox, Terminal, alive, wait_for
 
 #: ioctl_tty(2); Python has `os.ptsname` from 3.13 on.
 _TIOCGPTN = 0x80045430
@@ -40,6 +40,14 @@ def holds(pid: int, name: str) -> bool:
     return False
 
 
+def shown(terminal: Terminal) -> Terminal:
+    """Wait until it shows what the session has printed, and forget that."""
+    terminal.expect("ready")
+    terminal.expect(PAINTED)
+    terminal.forget()
+    return terminal
+
+
 class Lent:
     """A session, and the process that keeps it."""
 
@@ -56,8 +64,7 @@ class Lent:
 
     def attach(self, *options: str) -> Terminal:
         terminal = self.sandbox.attach_pty(self.id, 24, 80, *options)
-        terminal.expect("ready")
-        return terminal
+        return shown(terminal)
 
     def has(self, terminal: Terminal) -> bool:
         return holds(self.keeper, tty_name(terminal))
@@ -120,7 +127,7 @@ def _open_tty(path: str, flags: int) -> int:
 def test_it_is_lent_and_comes_back(lent: Lent) -> None:
     terminal = lent.lent(f"{RAW} exec cat")
     terminal.send("typed")
-    terminal.expect("readytyped")
+    terminal.expect("typed")
     assert lent.has(terminal)
     leave(terminal)
     lent.drops(terminal)
@@ -159,14 +166,14 @@ def test_the_end_of_the_child(lent: Lent) -> None:
     terminal.send("\n")
     assert terminal.wait() == 7
     lines = "".join(f"{number}\n" for number in range(1, 20001))
-    assert terminal.text == f"ready{lines}[x exited with status 7]\r\n"
+    assert terminal.text == f"{lines}[x exited with status 7]\r\n"
 
 
 def test_detached_by_somebody_else(lent: Lent) -> None:
     terminal = lent.lent(f"{RAW} exec cat")
     lent.sandbox.toowl("detach", lent.id)
     assert terminal.wait() == 0
-    assert terminal.text.endswith("ready\r\n[detached from x]\r\n")
+    assert terminal.text == "\r\n[detached from x]\r\n"
     lent.drops(terminal)
 
 
@@ -196,8 +203,7 @@ def test_a_flood_is_shown_whole(lent: Lent) -> None:
     terminal = lent.lent(f"{RAW} read line; seq 3000000; printf END; exec cat")
     terminal.send("\n")
     terminal.expect("END", timeout=60)
-    shown = terminal.output
-    assert shown == b"ready" + b"".join(b"%d\n" % number for number in range(1, 3_000_001)) + b"END"
+    assert terminal.output == b"".join(b"%d\n" % number for number in range(1, 3_000_001)) + b"END"
 
 
 # --- who is not to have it ------------------------------------------------------------------------------
@@ -207,14 +213,13 @@ def test_two_of_which_one_is_lent(kept: Lent) -> None:
     """What is between the other and its session passes no terminal on."""
     one = kept.lent(f"{RAW} exec cat")
     with Cutter(kept.sandbox, kept.id) as cutter:
-        other = cutter.attach(kept.id)
-        other.expect("ready")
+        other = shown(cutter.attach(kept.id))
         other.send("from there ")
         one.expect("from there ")
         one.send("from here ")
-        other.expect("readyfrom there from here ")
+        other.expect("from there from here ")
         assert kept.has(one) and not kept.has(other)
-        one.expect("readyfrom there from here ")
+        one.expect("from there from here ")
         leave(other)
         assert kept.has(one)
         leave(one)
@@ -228,10 +233,10 @@ def test_two_that_are_both_lent(lent: Lent) -> None:
     one.expect("from there ")
     one.send("from here")
     for terminal in (one, other):
-        terminal.expect("readyfrom there from here")
+        terminal.expect("from there from here")
     leave(one)
     other.send(" on")
-    other.expect("readyfrom there from here on")
+    other.expect("from there from here on")
     assert lent.has(other)
 
 
@@ -240,7 +245,7 @@ def test_a_viewer_keeps_its_terminal(kept: Lent) -> None:
     viewer = kept.attach("--read-only")
     viewer.send("nothing")
     one.send("seen")
-    viewer.expect("readyseen")
+    viewer.expect("seen")
     assert kept.has(one) and not kept.has(viewer)
     leave(viewer)
 
@@ -288,10 +293,10 @@ def test_its_keeper_hangs_and_goes_on(lent: Lent) -> None:
         wait_for(lambda: unread(terminal) == 0, what="the client to take its terminal back")
         terminal.send("meanwhile ")
         wait_for(lambda: unread(terminal) == 0)
-    terminal.expect("readytyped meanwhile ")
+    terminal.expect("typed meanwhile ")
     lent.takes(terminal)
     terminal.send("on")
-    terminal.expect("readytyped meanwhile on")
+    terminal.expect("typed meanwhile on")
     assert lent.sandbox.output(lent.id) == b"readytyped meanwhile on"
 
 
@@ -325,9 +330,9 @@ def test_the_daemon_of_a_standard_session_is_killed(sandbox: Sandbox) -> None:
     sandbox.kill9()
     sandbox.up()
     terminal.expect("press Enter for a new shell")
-    shown = re.sub(rb"(\x1bD\x1bM)?\x1b7.*?\x1b8", b"", terminal.output)  # the banner
-    shown = re.split(rb"(?:\r?\n)?\[(?:x ended|some output was lost)", shown)[0]
-    assert shown.rstrip(b"\n") == sandbox.output(lent.id).rstrip(b"\n")
+    output = re.sub(rb"(\x1bD\x1bM)?\x1b7.*?\x1b8", b"", terminal.output)  # the banner
+    output = b"ready" + re.split(rb"(?:\r?\n)?\[(?:x ended|some output was lost)", output)[0]
+    assert output.rstrip(b"\n") == sandbox.output(lent.id).rstrip(b"\n")
     terminal.send("q")
     assert terminal.wait() == 1
 
@@ -336,7 +341,7 @@ def test_the_daemon_of_a_persistent_session_is_killed(kept: Lent) -> None:
     terminal = kept.lent(f"{RAW} exec cat")
     kept.sandbox.kill9()
     terminal.send("typed")
-    terminal.expect("readytyped")
+    terminal.expect("typed")
     assert kept.has(terminal)
     leave(terminal)
 
