@@ -295,15 +295,6 @@ def test_attach_creates_only_by_name(sandbox: Sandbox, daemon: ScriptedDaemon) -
     assert daemon.asked == []
 
 
-def test_a_session_within_a_session_is_pointed_out(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
-    """The chord leaves the outer one: whoever does not know that is at a loss."""
-    daemon.answers |= {"info": session("0000000b"), "attach": REFUSED}
-    inside = {"TOOWL_SESSION": "0000000a", "TOOWL_NAME": "work"}
-    text = at_terminal(sandbox, "attach", "0000000b", **inside)[1]
-    assert "this is inside session work: Ctrl-\\ Ctrl-\\ d leaves the inner one" in text
-    assert "inside session" not in at_terminal(sandbox, "attach", "0000000b")[1]
-
-
 def test_plain_needs_a_terminal(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
     status, _, err = run(sandbox)
     assert status == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from toowl.commands._connect import caller_environment, note, notices
+from toowl.commands._connect import caller_environment, notices
 from toowl.commands._options import current_session
 from toowl.terminal import terminal_size
 from toowld import paths
@@ -101,10 +101,6 @@ def put_on_terminal(
     """
     from toowl.attach import attach
     from toowl.connection import Dialler
-
-    if (outer := current_session()) is not None:
-        name = os.environ.get("TOOWL_NAME") or outer
-        note(f"this is inside session {name}: Ctrl-\\ Ctrl-\\ d leaves the inner one")
 
     params = {
         "session": session,
