@@ -37,6 +37,8 @@ def test_well_with_a_persistent_session(sandbox: Sandbox) -> None:
     ):
         assert found[what]["status"] == "ok", found[what]
     assert found["custodians"]["detail"] == "1 answering"
+    for what, folder in (("runtime", sandbox.paths.runtime), ("state", sandbox.paths.state)):
+        assert found[what]["detail"] == f"{folder}, mode 0700, owner uid {os.getuid()}"
     assert found["sessions"]["detail"] == "1, of them 1 running (1 persistent)"
     text = sandbox.toowld("doctor", check=False).stdout
     assert "hunter2" not in text

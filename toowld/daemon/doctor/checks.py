@@ -158,7 +158,7 @@ def _check_folder(facts: Facts, what: str, folder: Folder, variable: str) -> Fin
             what, f"{folder.path} is on a read-only file system", "mount it writable, or move the folder"
         )
     else:
-        yield ok(what, f"{folder.path}, mode {folder.mode:04o}")
+        yield ok(what, f"{folder.path}, mode {folder.mode:04o}, owner uid {folder.uid}")
 
 
 def _check_room(folder: Folder) -> Findings:
