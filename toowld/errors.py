@@ -6,6 +6,7 @@
     ├── ProtocolError
     │   ├── LocalProtocolError    we tried to send something illegal: our bug
     │   └── RemoteProtocolError   the peer sent something illegal: drop that peer
+    │       └── VersionMismatch   it speaks no version that we speak
     ├── SessionError
     │   ├── SessionNotFound
     │   ├── SessionAmbiguous      an id prefix that fits several sessions
@@ -48,6 +49,10 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent something that the wire does not allow."""
+
+
+class VersionMismatch(RemoteProtocolError):
+    """The peer speaks no version of the protocol that we speak."""
 
 
 class SessionError(ToowlError):

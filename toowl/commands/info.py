@@ -112,6 +112,8 @@ def meaning(info: dict[str, Any]) -> str:
     state = info.get("state")
     if state == "ended":
         return _ENDED.get(str(info.get("end_reason")), "nothing runs in it any more")
+    if state == "unreachable" and "(" in str(info.get("display")):
+        return "its keeper lives, but speaks another protocol; it is left alone"
     if state != "running":
         return _STATES.get(str(state), "a state that this toowl does not know: is the daemon newer?")
     attached = "with somebody attached" if info.get("clients") else "with nobody attached"

@@ -20,7 +20,7 @@ from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Entry, Registry
 from toowld.daemon.store import Skipped, Store
-from toowld.errors import ToowlError
+from toowld.errors import ToowlError, VersionMismatch
 from toowld.host.sockets import is_socket_of_ours, peer_uid_pid
 from toowld.session import Record, State
 from toowld.session.record import UNKNOWN_STATE
@@ -118,7 +118,7 @@ class Adoption:
             # It is tried again at every tick; a process that is only stopped will answer then.
             keeper.close()
             self._skip(path, f"unreachable: {str(error) or 'it does not answer'}")
-            self._mark_unreachable(session_id, listener)
+            self._mark_unreachable(session_id, listener, error)
             return
         finally:
             self._trying.discard(session_id)
@@ -164,13 +164,18 @@ class Adoption:
         if (entry := self._registry.get(session_id)) is not None:
             self._lifecycle.on_lost(entry, keeper)
 
-    def _mark_unreachable(self, session_id: str, listener: int | None = None) -> None:
+    def _mark_unreachable(
+        self, session_id: str, listener: int | None = None, error: Exception | None = None
+    ) -> None:
         entry = self._registry.get(session_id)
         if entry is None:
             # All that is known of it is that somebody listens there, or is about to.
             entry = self._registry.add(Record(id=session_id, persistent=True), known=False)
         if entry.record.state is State.ENDED or entry.lock.locked() or entry.keeper is not None:
             return  # the last: it was started anew while the one before was asked
+        entry.obstacle = None
+        if isinstance(error, VersionMismatch):
+            entry.obstacle = f"its custodian is of another version: {error}"
         facts: dict[str, Any] = {"state": State.UNREACHABLE}
         if listener is not None and not self._lifecycle.is_custodian_alive(entry.record):
             # So that `kill --force` knows whom.

@@ -319,6 +319,8 @@ def _keeper_of(entry: Entry) -> Keeper:
         )
     if entry.record.state is State.STARTING:
         raise RefusedError(f"session {label} is still being started: try again in a moment")
+    if entry.obstacle is not None:
+        raise CustodianUnreachable(f"session {label}: {entry.obstacle}")
     raise CustodianUnreachable(
         f"session {label}: its custodian does not answer: "
         f"`toowld doctor` tells why, `toowl kill --force {label}` ends it"

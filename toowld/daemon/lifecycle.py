@@ -206,6 +206,7 @@ class Lifecycle:
             boot=process.boot_id(),
         )
         entry.keeper = keeper
+        entry.obstacle = None
         entry.custodian_build = build
         entry.gone.clear()
         entry.live = entry.live or info  # who is attached has been so before we came

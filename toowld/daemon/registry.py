@@ -65,6 +65,7 @@ class Entry:
         lock: held while the session is being started, ended or removed.
         saving: held while its record is being written or removed; taken behind `lock`, where both are.
         gone: set whenever nothing runs.
+        obstacle: why its custodian can't be asked although it answers: it is of another version.
         known: whether the record says more than that somebody listens on that session's socket.
         due: what was observed is to be stored soon, and (True) against a power cut too; None: nothing is.
         unsaved: the disk took no note of what was observed, or of what was not to be.
@@ -83,6 +84,7 @@ class Entry:
         self.gone = asyncio.Event()
         self.scope: str | None = None
         self.custodian_build: str | None = None
+        self.obstacle: str | None = None
 
     @property
     def running(self) -> bool:
@@ -97,8 +99,10 @@ class Entry:
         record = self.record
         if record.state is State.RUNNING:
             if self.keeper is None or self.keeper.hangs:
-                return "unreachable"
+                return self._unreachable
             return "attached" if self.clients else "detached"
+        if record.state is State.UNREACHABLE:
+            return self._unreachable
         if record.state is not State.ENDED:
             return str(record.state.value)
         if record.end_reason != "exited":
@@ -106,6 +110,10 @@ class Entry:
         if record.exit_signal is not None:
             return f"ended (signal {record.exit_signal})"
         return f"ended (exited {record.exit_code})" if record.exit_code is not None else "ended (exited)"
+
+    @property
+    def _unreachable(self) -> str:
+        return "unreachable" if self.obstacle is None else "unreachable (version)"
 
     def info(self) -> dict[str, Any]:
         """One object of ``list``."""
@@ -116,13 +124,13 @@ class Entry:
             "id": record.id,
             "name": record.name,
             "persistent": record.persistent,
-            "state": "unreachable" if display == "unreachable" else record.state.value,
+            "state": "unreachable" if display == self._unreachable else record.state.value,
             "display": display,
             "end_reason": record.end_reason,
             "exit_code": record.exit_code,
             "exit_signal": record.exit_signal,
             "ended_at": None if running else record.ended_at,
-            "error": record.error,
+            "error": record.error or (self.obstacle if display == self._unreachable else None),
             "restorable": record.restorable,
             "on_restore": record.on_restore,
             "clients": self.clients,

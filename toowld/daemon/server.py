@@ -254,7 +254,7 @@ class Daemon:
                     "name": entry.record.name,
                     "pid": entry.record.custodian_pid,
                     "version": entry.custodian_build,
-                    "state": "unreachable" if entry.display() == "unreachable" else "ok",
+                    "state": "unreachable" if entry.display().startswith("unreachable") else "ok",
                     "scope": entry.scope,
                 }
                 for entry in self._registry

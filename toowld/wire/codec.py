@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import cbor2
 
-from toowld.errors import LocalProtocolError, RemoteProtocolError
+from toowld.errors import LocalProtocolError, RemoteProtocolError, VersionMismatch
 from toowld.wire import messages
 from toowld.wire.messages import BY_TAG, Message, Unknown
 
@@ -204,11 +204,11 @@ def negotiate(hello: messages.Hello) -> int:
     """The version to speak with the sender of ``hello``: the highest that both know.
 
     Raises:
-        RemoteProtocolError: there is none.
+        VersionMismatch: there is none.
     """
     version = min(hello.version_max, messages.VERSION_MAX)
     if version < max(hello.version_min, messages.VERSION_MIN):
-        raise RemoteProtocolError(
+        raise VersionMismatch(
             f"peer speaks protocol {hello.version_min} to {hello.version_max}, "
             f"we speak {messages.VERSION_MIN} to {messages.VERSION_MAX}: upgrade the older side"
         )

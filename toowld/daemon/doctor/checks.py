@@ -205,7 +205,13 @@ def check_custodians(facts: Facts) -> Findings:
     answering = [keeper for keeper in facts.keepers if keeper.build is not None]
     yield ok("custodians", f"{len(answering)} answering")
     for keeper in facts.keepers:
-        if keeper.pid is not None and keeper.build is None:
+        if keeper.mismatch is not None:
+            yield warn(
+                "custodians",
+                f"{keeper.session} (pid {keeper.pid}) is of another version: {keeper.mismatch}",
+                "its session runs on, and can be used again by a toowl that is new enough, or old enough",
+            )
+        elif keeper.pid is not None and keeper.build is None:
             yield warn(
                 "custodians",
                 f"{keeper.session} (pid {keeper.pid}) listens, but does not answer; it is left alone",

@@ -20,7 +20,7 @@ import psutil
 from toowld import __version__
 from toowld.client import Client
 from toowld.daemon.doctor.facts import Facts, Folder, Keeper, Service
-from toowld.errors import ScreenUnavailable, ToowlError
+from toowld.errors import ScreenUnavailable, ToowlError, VersionMismatch
 
 if TYPE_CHECKING:
     from toowld.paths import Paths
@@ -149,6 +149,8 @@ def _call_keeper(path: Path) -> Keeper:
     try:
         with Client.connect_path(path, timeout=_HELLO_SECONDS) as client:
             build = str(client.hello.about.get("build", "?"))
+    except VersionMismatch as error:
+        return Keeper(session=path.stem, pid=pid, mismatch=str(error), cgroup=cgroup_of(pid))
     except ToowlError:
         build = None
     return Keeper(session=path.stem, pid=pid, build=build, cgroup=cgroup_of(pid))
