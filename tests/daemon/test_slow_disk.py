@@ -131,12 +131,15 @@ def test_the_others_do_not_wait(sandbox: Sandbox, clients: Any, hanging: Any, pe
     assert settle(sandbox) == []
 
 
-def test_a_session_that_begins_or_ends_holds_up_nobody(sandbox: Sandbox, clients: Any, hanging: Any) -> None:
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
+def test_a_session_that_begins_or_ends_holds_up_nobody(
+    sandbox: Sandbox, clients: Any, hanging: Any, persistent: bool
+) -> None:
     """What waits for the disk is begun only then; what has ended is so at once, and once."""
     settings(sandbox, tick=0.05)
     sandbox.up()
     shell(sandbox, "two")
-    over = sandbox.new("sh", "-c", "read line; exit 7", name="over")
+    over = sandbox.new("sh", "-c", "read line; exit 7", name="over", persistent=persistent)
     waiting = clients()
     with hanging() as disk:
         request = waiting.post("new", new("sleep", "999", name="one"))
@@ -144,7 +147,7 @@ def test_a_session_that_begins_or_ends_holds_up_nobody(sandbox: Sandbox, clients
         sandbox.send("over", b"\n")
         wait_displayed(sandbox, "over", "ended (exited 7)")
         disk.wait(2)
-        assert over["id"] in sandbox.custodians(), "it goes when its end is stored"
+        assert not persistent or over["id"] in sandbox.custodians(), "it goes when its end is stored"
         ended_at = ls(sandbox)["over"]["ended_at"]
         for _ in range(3):
             tick(sandbox)
@@ -152,7 +155,7 @@ def test_a_session_that_begins_or_ends_holds_up_nobody(sandbox: Sandbox, clients
         attach(clients(), "two")
         assert set(listed(sandbox)) == {"two", "over"}
     assert answer(waiting, request)["display"] == "detached"
-    wait_for(lambda: not alive(over["custodian_pid"]))
+    wait_for(lambda: not (persistent and alive(over["custodian_pid"])))
     assert settle(sandbox) == []
     sandbox.restart()
     assert displayed(sandbox, "over") == "ended (exited 7)"

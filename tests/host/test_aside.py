@@ -10,6 +10,7 @@ import pytest
 
 from tests.host.rig import Driver, Rig
 from toowld.host.aside import Aside
+from toowld.wire import Ended
 
 
 def test_the_loop_goes_on_meanwhile(driver: Driver) -> None:
@@ -47,26 +48,79 @@ def test_without_a_thread_it_is_done_at_once(driver: Driver, monkeypatch: pytest
     driver.until(lambda: len(done) == 2)
 
 
-def test_a_slow_disk_holds_up_nothing_but_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, begun, synced = threading.Event(), threading.Event(), []
-    real = os.fdatasync
+class Platter:
+    """A disk on which every fdatasync takes until `go` is set."""
 
-    def slow(fd: int) -> None:
-        begun.set()
-        assert go.wait(20)
-        real(fd)
-        synced.append(os.fstat(fd).st_size)
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.synced: list[int] = []
+        real = os.fdatasync
 
-    monkeypatch.setattr(os, "fdatasync", slow)
+        def slow(fd: int) -> None:
+            self.begun.set()
+            assert self.go.wait(20)
+            real(fd)
+            self.synced.append(os.fstat(fd).st_size)
+
+        patch.setattr(os, "fdatasync", slow)
+
+
+@pytest.fixture
+def platter(monkeypatch: pytest.MonkeyPatch) -> Platter:
+    return Platter(monkeypatch)
+
+
+def test_a_slow_disk_holds_up_no_session(rig: Rig, platter: Platter) -> None:
     peer = rig.attach()
     rig.shell("stty raw -echo; printf ready; exec cat")
     peer.expect_output(b"ready")
     peer.close()
     rig.until(lambda: not rig.session.attachments)
-    rig.until(begun.is_set, "the sync of the last detach")
+    rig.until(platter.begun.is_set, "the sync of the last detach")
     peer = rig.attach()
     peer.enter(b"while it syncs")
     peer.expect_output(b"while it syncs")
-    assert not synced and rig.log.dirty
-    go.set()
-    rig.until(lambda: synced)
+    assert not platter.synced and rig.log.dirty
+    platter.go.set()
+    rig.until(lambda: platter.synced)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["at rest", "while it syncs"])
+def test_an_end_is_told_when_it_is_on_the_disk(rig: Rig, platter: Platter, busy: bool) -> None:
+    """Whoever shares the loop does not wait for that."""
+    peer = rig.attach()
+    rig.shell("stty raw -echo; printf ready; read line; printf bye; exit 3")
+    peer.expect_output(b"ready")
+    if busy:  # an earlier sync knows nothing of the end
+        rig.host._scrollback.begin_sync()
+        rig.until(platter.begun.is_set)
+    peer.enter(b"\n")
+    rig.until(lambda: rig.session.ended)
+    rig.until(platter.begun.is_set)
+    for _ in range(5):
+        rig.driver.turn()
+    assert not peer.got(Ended) and not rig.finished
+    platter.go.set()
+    peer.expect_output(b"readybye")
+    assert peer.expect(Ended).code == 3
+    rig.until(lambda: rig.finished)
+    assert platter.synced[-1] == next(rig.folder.glob("*.log")).stat().st_size
+
+
+def test_an_end_is_told_when_we_end_too(rig: Rig, platter: Platter) -> None:
+    """A shutdown waits for the disk, and then says goodbye as always."""
+    peer = rig.attach()
+    rig.shell("printf ready; exec sleep 99")
+    peer.expect_output(b"ready")
+
+    def release() -> None:
+        assert platter.begun.wait(20)
+        platter.go.set()
+
+    releaser = threading.Thread(target=release)
+    releaser.start()
+    rig.host.abandon("lost")
+    assert platter.synced[-1] == next(rig.folder.glob("*.log")).stat().st_size
+    releaser.join()
+    assert peer.expect(Ended).reason == "lost"

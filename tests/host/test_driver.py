@@ -519,7 +519,7 @@ def test_the_last_bytes_reach_one_who_is_slow(rig: Rig, monkeypatch: pytest.Monk
     slow.stop_reading()
     small_buffer(rig, 1)
     slow.enter(b"\n")
-    rig.until(lambda: rig.session.state is SessionState.ENDED)
+    rig.until(lambda: bool(leaving), "the goodbye")
     while not rig.finished:
         seen = len(looks)
         slow.sock.setblocking(False)
@@ -539,7 +539,7 @@ def test_one_who_trickles_is_cut_off_in_the_end(rig: Rig, monkeypatch: pytest.Mo
     slow.stop_reading()
     small_buffer(rig, 1)
     slow.enter(b"\n")
-    rig.until(lambda: rig.session.state is SessionState.ENDED)
+    rig.until(lambda: bool(rig.host._clients.leaving), "the goodbye")
     sock = next(iter(rig.host._clients.leaving._sockets))
 
     def trickle() -> bool:

@@ -303,8 +303,8 @@ def test_the_end_comes_after_all_output_and_finishes() -> None:
     session.handle(ev.PtyOutput(b"bye"), 2.0)
     assert session.handle(ev.ChildEnded(7, None), 2.0) == [
         do.LogExit("exited", 7, None, False),
-        do.SyncLog(),
         do.ClosePty(),
+        do.SyncLog(),
         do.Send(1, Ended(3, "exited", 7, None)),
         do.CloseClient(1, "ended"),
         do.Changed(),
@@ -320,8 +320,8 @@ def test_the_end_with_nobody_attached() -> None:
     effects = session.handle(ev.ChildEnded(None, 9, "lost"), 2.0)
     assert effects == [
         do.LogExit("lost", None, 9, False),
-        do.SyncLog(),
         do.ClosePty(),
+        do.SyncLog(),
         do.Changed(),
         do.Finished(),
     ]

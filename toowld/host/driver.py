@@ -64,6 +64,7 @@ class SessionHost:
         )
         self._clients = Clients(loop, session, self.tell, self._scrollback, on_left=self._report_finished)
         self._events: deque[ev.Event] = deque()
+        self._effects: deque[do.Effect] = deque()
         self._running = False
         self._timer: Timer | None = None
         self._timer_at = 0.0
@@ -187,6 +188,7 @@ class SessionHost:
     def _run(self) -> None:
         self._running = True
         try:
+            self._perform()  # what had to wait for the disk
             first = True
             while self._events:
                 event = self._events.popleft()
@@ -200,13 +202,23 @@ class SessionHost:
                     continue  # a follow-up of our own that came too late
                 finally:
                     first = False
-                for effect in effects:
-                    if self._trace is not None:
-                        self._trace(effect)
-                    self._performers[type(effect)](effect)
+                self._effects += effects
+                self._perform()
         finally:
             self._running = False
             self._set_timer()
+
+    def _perform(self) -> None:
+        """Do what is to be done. While the end is on its way to the disk it stands in line: the engine goes on."""
+        while self._effects and not self._scrollback.ending:
+            effect = self._effects.popleft()
+            if self._trace is not None:
+                self._trace(effect)
+            self._performers[type(effect)](effect)
+
+    def _resume(self) -> None:
+        if not self._running:  # else `_perform` goes on by itself
+            self._run()
 
     def _set_timer(self) -> None:
         deadline = None if self._finished else self.session.next_deadline()
@@ -246,7 +258,7 @@ class SessionHost:
 
     def _sync_log(self, effect: do.SyncLog) -> None:
         if self.session.state is SessionState.ENDED:
-            self._scrollback.sync()
+            self._scrollback.sync_end(self._resume)
         else:
             self._scrollback.begin_sync()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from toowld.host.loop import Loop
@@ -29,6 +30,7 @@ class Leaving:
         self._on_gone = on_gone
         self._sockets: set[FrameSocket] = set()
         self.ended_at: float | None = None  # of the child, if it has ended
+        self._latest = math.inf
 
     def __bool__(self) -> bool:
         """Whether one is still there."""
@@ -45,12 +47,14 @@ class Leaving:
         if sock.is_open:
             now = self._loop.time()
             until = (now if self.ended_at is None else self.ended_at) + LONGEST_CLOSE
+            until = min(until, self._latest)
             self._wait_for(sock, sock.queued, until)
 
     def hurry(self) -> None:
-        """Be through soon: a shutdown does not wait for a slow link."""
+        """Be through soon, with those who are still to come as well: a shutdown does not wait for a slow link."""
+        self._latest = min(self._latest, self._loop.time() + CLOSE_TIMEOUT)
         for sock in self._sockets:
-            self._loop.call_at(self._loop.time() + CLOSE_TIMEOUT, self._gone, sock)
+            self._loop.call_at(self._latest, self._gone, sock)
 
     def _wait_for(self, sock: FrameSocket, queued: int, until: float) -> None:
         """Look again later whether it still takes something."""

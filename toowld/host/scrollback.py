@@ -31,6 +31,9 @@ class Scrollback:
         log: becomes ours. A view of it where the child has ended.
         folder: tells where the child is, or None.
         on_changed: the log has lost its disk, or has it back.
+
+    Attributes:
+        ending: what goes on when the end is on the disk; None before, and when it is.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Scrollback:
         on_changed: Callable[[], None],
     ) -> None:
         self.log = log
+        self.ending: Callable[[], None] | None = None
         self._writer = cast("LogWriter", log)  # an engine whose child has ended writes nothing to its view
         self._loop = loop
         self._child_folder = folder
@@ -84,36 +88,43 @@ class Scrollback:
 
     # --- to the disk ------------------------------------------------------------------------------------
 
-    def sync(self) -> None:
-        """Sync now: whoever is told of the end must find it on the disk."""
-        self._writer.sync()
-        self._watch()
+    def sync_end(self, then: Callable[[], None]) -> None:
+        """Sync all that there will ever be, beside the loop like every sync; ``then`` is called when that is done."""
+        self.ending = then
+        self.begin_sync()
 
     def begin_sync(self) -> None:
-        """Sync beside the loop: a slow disk must not hold up a session."""
+        """Sync beside the loop: a slow disk must not hold up a session, nor others on the same loop."""
         if self._syncing is not None:
             self._sync_again = True
             return
         self._note_folder()
         sync = self._writer.begin_sync()
         if sync is None:
-            self._watch()
+            self._synced()
             return
 
         def on_done() -> None:
             self._syncing = None
             self._writer.end_sync(sync)
-            self._watch()
             again, self._sync_again = self._sync_again, False
             if again:
                 self.begin_sync()
+            else:
+                self._synced()
 
         try:
             self._syncing = Aside(self._loop, sync.run, on_done)
         except OSError:  # no descriptor is free
             sync.run()
-            self._writer.end_sync(sync)
+            on_done()
         self._watch()
+
+    def _synced(self) -> None:
+        self._watch()
+        then, self.ending = self.ending, None
+        if then is not None:
+            then()
 
     def _watch(self) -> None:
         """After every use of the log: if it lost its disk, say so and keep trying."""
@@ -142,9 +153,8 @@ class Scrollback:
 
     def close(self) -> None:
         """Sync what is left and let go."""
-        if self._syncing is not None:
-            self._sync_again = False
-            self._syncing.wait()  # closing the log syncs the rest
+        while self._syncing is not None:
+            self._syncing.wait()
         if self._retry is not None:
             self._retry.cancel()
         self.log.close()

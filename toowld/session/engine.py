@@ -193,8 +193,8 @@ class Session:
         self.ended = Ended(self.seq, event.reason, event.code, event.signal)
         self._do(
             do.LogExit(event.reason, event.code, event.signal, self.end_requested),
-            do.SyncLog(),
             do.ClosePty(),
+            do.SyncLog(),  # whoever is told of the end must find it on the disk
         )
         self._sync_at = None
         self._farewell_at = now + FAREWELL
