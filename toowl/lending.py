@@ -15,6 +15,7 @@ not sent, and comes to the terminal directly.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import mmap
@@ -23,13 +24,16 @@ import select
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toowl.attachment import Attachment
 from toowl.connection import Connection
 from toowl.screen import Screen
 from toowl.terminal import RawTerminal
 from toowld import wire
-from toowld.errors import ToowlError
+
+if TYPE_CHECKING:
+    from toowld.log.trail import Trail
 
 #: What was typed and not read for twice this long (seconds) is read by nobody.
 _PATIENCE = 0.25
@@ -98,6 +102,7 @@ class Lending:
         self._page: wire.Page  # of the last offer
         self._offered = (0, 0)  # its position
         self._held: list[wire.Message] = []  # output that came since the offer, until that is decided
+        self._trail: Trail | None = None  # in the session's log
         self._known = 0  # the output that the screen is known to have
         self._refusals = 0
         self._not_before = 0.0
@@ -169,6 +174,10 @@ class Lending:
             case wire.Lent() if self._holder in _UNDECIDED:
                 self._held.clear()
                 self._move(Move.LENT)
+                with contextlib.suppress(
+                    OSError
+                ):  # now, as there is time: it is looked at again when it counts
+                    self._trail_from(self._known)
             case wire.Live(seq) if self._holder is Holder.LENT:
                 self._follow(seq)
                 self._attachment.outbox += wire.encode(wire.Seen(seq))
@@ -217,6 +226,7 @@ class Lending:
         if self._move(Move.OVER) in _UNDECIDED and seq == self._offered[0]:
             self._release()
         self._held.clear()
+        self._trail = None  # another connection may lead to another log
 
     def _revoke(self) -> tuple[int, int]:
         """Make the session stop using the terminal; how far it got."""
@@ -236,18 +246,25 @@ class Lending:
         at = self._known
         if at >= until:
             return
-        from toowld.log.reader import LogReader  # not needed before: attaching is quicker without
-
         self._known = until
         try:
-            for data in LogReader(Path(self._attachment.log_folder or "")).contiguous(at):
-                self._screen.follow(data[: until - at])
-                at += len(data)
-                if at >= until:
-                    return
-        except (OSError, ToowlError):
+            trail = self._trail_from(at)
+            for data in trail.read(until):
+                self._screen.follow(data)
+            if trail.seq >= until:
+                return
+        except OSError:
             pass  # as if it were not there
         self._screen.lose_track()
+
+    def _trail_from(self, seq: int) -> Trail:
+        from toowld.log.trail import Trail  # not needed before: attaching is quicker without
+
+        if self._trail is None:
+            self._trail = Trail(Path(self._attachment.log_folder or ""))
+        if self._trail.seq != seq:
+            self._trail.seek(seq)
+        return self._trail
 
     # -- is anybody there ---------------------------------------------------------------------------------
 

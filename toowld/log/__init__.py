@@ -9,6 +9,7 @@
     folder           the files as their writer sees them: found, repaired, opened, dropped
     sync             bringing them to the disk platter, beside whoever writes
     reader           LogReader: anyone else, at any time, also on the log of a dead session
+    trail            for who has to know again and again what was written meanwhile
     unwritten        what only the writer's memory holds, behind what the files hold
     cast             records as an asciinema recording
     text      PURE   output as plain lines

@@ -135,14 +135,6 @@ class LogReader:
             if isinstance(record, LogRecord) and record.type == OUTPUT:
                 yield record.payload
 
-    def contiguous(self, from_seq: int) -> Iterator[bytes]:
-        """The output from ``from_seq`` on, up to the first gap."""
-        for record in self.records(from_seq):
-            if isinstance(record, GapMark):
-                return
-            if record.type == OUTPUT:
-                yield record.payload
-
     def tail(self, nbytes: int) -> bytes:
         """The last ``nbytes`` of the output, or all that is held."""
         found = b""
