@@ -6,7 +6,7 @@ Owns the one loop between the user's terminal and the session's socket. What the
 
 Bounds: while the terminal doesn't take output the socket is not read, so a slow terminal slows only itself down.
 The terminal is read all the same, and so the detach chord always works, also with a session that hangs, or that
-can't be reached.
+can't be reached. While the terminal is lent to the session (`Lending`) nothing of either passes through here.
 """
 
 from __future__ import annotations

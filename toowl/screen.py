@@ -1,6 +1,6 @@
 """The user's screen while a session is on it: the session's output, and what we have to say in between.
 
-Owns all that is written to the terminal, and what is known of it from that: which modes it is in (`Modes`), where a
+Owns all that we write to the terminal, and what is known of it from that: which modes it is in (`Modes`), where a
 line begins, whether the banner stands there. Takes the output from `Attachment.screen`. Knows nothing of connections,
 nor of what is typed; when there is a reason for a banner, a bell or the help, it is told so.
 
