@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
 from tests.harness import MACHINE_CANNOT, Sandbox
+
+# A shell without job control starts what runs in its background with SIGINT ignored, and that is inherited by all
+# that the tests start: a Ctrl-C would end nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
