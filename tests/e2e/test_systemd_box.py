@@ -67,10 +67,14 @@ def test_close_leaves_nothing() -> None:
         pytest.skip(reason)
     with Box() as box:
         init_pid = box.init_pid
-        process = subprocess.Popen(box.command("sleep", "1000"))
+        process = subprocess.Popen(
+            box.command("sh", "-c", "echo inside; exec sleep 1000"), stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None and process.stdout.readline() == b"inside\n"
         name = box.name
         assert left_over(name)
-    assert process.wait(5) == -signal.SIGKILL
+    with process:
+        assert process.wait(5) == -signal.SIGKILL
     assert not running(init_pid)
     assert left_over(name) == []
 
