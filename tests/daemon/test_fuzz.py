@@ -94,7 +94,8 @@ class World:
 
     @staticmethod
     def _await_fds(process: psutil.Process, most: int) -> None:
-        wait_for(lambda: process.num_fds() <= most, what=f"{process} to close descriptors")
+        # Those who say nothing are dropped after 10 s, a helper that paints screens goes after 10 more.
+        wait_for(lambda: process.num_fds() <= most, timeout=60, what=f"{process} to close descriptors")
 
     def check(self) -> None:
         """Nobody noticed, and nothing is left."""
