@@ -214,3 +214,23 @@ def test_a_daemon_is_told_to_stop_meanwhile(sandbox: Sandbox, clients: Any, hang
     sandbox.up()
     assert set(ls(sandbox)) == {"other"}
     assert not [p for p in sandbox.processes() if p.cmdline()[-1:] == ["4711"]]
+
+
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
+def test_who_comes_while_the_end_is_on_its_way(
+    sandbox: Sandbox, clients: Any, tmp_path: Path, persistent: bool
+) -> None:
+    """Nobody was left to tell it, so the engine is done before the disk is. Who comes sees what an end looks like."""
+    need_program("strace")
+    sandbox.up()
+    over = sandbox.new("sh", "-c", "read line; echo bye; exit 7", name="over", persistent=persistent)
+    late = clients()
+    with Hanging(over["custodian_pid"] if persistent else sandbox.daemon_pid, tmp_path / "trace") as disk:
+        sandbox.send("over", b"\n")
+        disk.wait()
+        late.post("attach", {"session": "over", "client_id": "late", "respawn": False})
+        listed(sandbox)  # asks whoever keeps the session: the attach has got there before
+    assert isinstance(late.receive(timeout=20), wire.Attached)
+    while not isinstance(message := late.receive(timeout=20), wire.Ended):
+        assert isinstance(message, wire.Output | wire.Live), message
+    assert message.code == 7

@@ -124,8 +124,11 @@ class SessionHost:
 
     @property
     def finished(self) -> bool:
-        """The child has ended and all clients have been served."""
-        return self._finished
+        """The child has ended and all clients have been served: nobody can join any more.
+
+        The engine knows it first: its last effects may still wait for the disk.
+        """
+        return self._finished or self.session.finished
 
     @property
     def log(self) -> LogWriter | LogView:

@@ -141,6 +141,11 @@ class Session:
         self._regulate(now)
         return self._effects
 
+    @property
+    def finished(self) -> bool:
+        """The child has ended and nobody is left who must be told: whoever joins now is refused."""
+        return self._finished
+
     def next_deadline(self) -> float | None:
         """When to report `TimerFired` (monotonic seconds), unless asked again before."""
         times = [t for t in (self._sync_at, self._kill_at, self._farewell_at) if t is not None]
