@@ -12,14 +12,17 @@ import os
 import struct
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toowld import __version__, errors, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from toowld.paths import Paths
+
+_T = TypeVar("_T")
 
 _RECEIVE_BYTES = 1 << 18
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
@@ -68,7 +71,7 @@ class Client:
         """
         path = os.fspath(paths.daemon_socket)
         try:
-            socket = _connect(path, timeout)
+            socket = reach(path, lambda: _connect(path, timeout))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise errors.DaemonUnreachable(
                 f"no toowld is running at {path}: start it with `toowld --detach`; `toowld doctor` tells more"
@@ -90,7 +93,7 @@ class Client:
         """
         path = os.fspath(path)
         try:
-            socket = _connect(path, timeout)
+            socket = reach(path, lambda: _connect(path, timeout))
         except OSError as error:
             raise errors.CustodianUnreachable(
                 f"can't reach the custodian at {path}: {_reason(error)}: see `toowld doctor`"
@@ -189,6 +192,37 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def reach(path: str, connect: Callable[[], _T]) -> _T:
+    """Connect to whoever listens on ``path`` *now*.
+
+    A socket's file may be replaced at any moment, by the same process or by its successor. Who is refused may have
+    come to the one before.
+
+    Args:
+        connect: tries once.
+
+    Raises:
+        ConnectionRefusedError: nobody listens on the file that is there.
+        OSError: what else ``connect`` raises.
+    """
+    while True:
+        before = _identity(path)
+        try:
+            return connect()
+        except ConnectionRefusedError:
+            if _identity(path) == before:
+                raise
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tells one file from the next that has its name; the number alone is given away again at once."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def _connect(path: str, timeout: float) -> _socket.socket:

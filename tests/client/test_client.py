@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from toowld import errors, paths, wire
-from toowld.client import Client
+from toowld.client import Client, reach
 
 Script = Callable[[socket.socket], None]
 
@@ -99,6 +99,26 @@ def test_stale_socket(where: paths.Paths) -> None:
         stale.bind(str(where.daemon_socket))
     with pytest.raises(errors.DaemonUnreachable, match="no toowld is running"):
         Client.connect(where)
+
+
+def test_a_socket_that_is_replaced_at_this_very_moment(where: paths.Paths) -> None:
+    """Who is refused knocked on the one before: there is somebody by now."""
+    path = str(where.daemon_socket)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(path)
+    with socket.socket(socket.AF_UNIX) as successor, socket.socket(socket.AF_UNIX) as knocking:
+
+        def connect() -> bool:
+            try:
+                knocking.connect(path)
+            except ConnectionRefusedError:
+                successor.bind(f"{path}~")
+                successor.listen()
+                os.rename(f"{path}~", path)  # noqa: PTH104 - a str, as `bind` takes it
+                raise
+            return True
+
+        assert reach(path, connect)
 
 
 def test_full_backlog_is_bounded(where: paths.Paths) -> None:

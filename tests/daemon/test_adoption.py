@@ -134,6 +134,24 @@ def test_a_stopped_custodian_is_never_replaced_and_comes_back(sandbox: Sandbox) 
     assert not skipped(sandbox)
 
 
+def test_a_dead_socket_in_place_of_a_live_custodians(sandbox: Sandbox) -> None:
+    """Nothing is removed where somebody may be about to come back."""
+    settings(sandbox, tick=0.2)
+    sandbox.up()
+    info = shell(sandbox, "work")
+    sandbox.kill9()
+    path = sandbox.paths.custodian_socket(info["id"])
+    with stopped(info["custodian_pid"]):
+        path.unlink()
+        plant_stale_socket(path)
+        sandbox.up()
+        assert displayed(sandbox, "work") == "unreachable"
+        assert skipped(sandbox) == {path.name: "unreachable: nobody listens there, but its custodian lives"}
+        assert path.exists()
+    wait_displayed(sandbox, "work", "detached")
+    assert ask(sandbox, info["id"], "$$") == str(info["pid"])
+
+
 def test_stopped_and_killed_are_told_apart(sandbox: Sandbox) -> None:
     """C4, Z17: no answer is not death."""
     sandbox.up()

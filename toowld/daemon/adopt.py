@@ -95,12 +95,15 @@ class Adoption:
         try:
             sock = connect(str(path))
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED:  # nobody listens: its custodian is gone
-                path.unlink(missing_ok=True)
-                self._skip(path, "stale: nobody listens there; removed")
-            else:
+            if error.errno != errno.ECONNREFUSED:
                 self._skip(path, f"unreachable: {error.strerror}")
                 self._mark_unreachable(session_id)
+            elif self._has_custodian(session_id):  # that is not its file, and it will see
+                self._skip(path, "unreachable: nobody listens there, but its custodian lives")
+                self._mark_unreachable(session_id)
+            else:
+                path.unlink(missing_ok=True)
+                self._skip(path, "stale: nobody listens there; removed")
             return
         listener = peer_uid_pid(sock)[1]
         keeper = CustodianKeeper(
@@ -203,6 +206,10 @@ class Adoption:
                     self._mark_unreachable(record.id)
                 elif record.state is not State.UNREACHABLE or not self._has_socket(record.id):
                     self._lifecycle.note_gone(entry)
+
+    def _has_custodian(self, session_id: str) -> bool:
+        entry = self._registry.get(session_id)
+        return entry is not None and entry.known and self._lifecycle.is_custodian_alive(entry.record)
 
     def _has_socket(self, session_id: str) -> bool:
         return os.path.lexists(self._folder / f"{session_id}.sock")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from toowld.client import reach
 from toowld.daemon.link import REQUEST_TIMEOUT, Link
 from toowld.errors import AttachRefused
 from toowld.host import SessionHost, control
@@ -103,8 +104,12 @@ def connect(path: str) -> socket.socket:
     """Connect to a custodian's socket at once.
 
     Raises:
-        OSError: ECONNREFUSED if nobody listens there, EAGAIN if its queue is full.
+        OSError: ECONNREFUSED if nobody listens on the file that is there, EAGAIN if its queue is full.
     """
+    return reach(path, lambda: _connect(path))
+
+
+def _connect(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.connect(path)
