@@ -122,6 +122,46 @@ def test_a_renamed_file_comes_back(served: Served) -> None:
     served.reach()
 
 
+class Unwatched(Served):
+    """All inotify instances of this user are taken, for a while."""
+
+    def __init__(self, driver: Driver, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(socketfile._libc, "inotify_init1", lambda flags: -1)
+            super().__init__(driver, path)
+
+
+@pytest.fixture
+def unwatched(driver: Driver, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    served = Unwatched(driver, path, monkeypatch)
+    yield served
+    served.file.close()
+
+
+def test_who_is_told_nothing_looks_when_asked(unwatched: Served) -> None:
+    unwatched.path.unlink()
+    unwatched.file.look()
+    unwatched.reach()
+    unwatched.path.unlink()  # there are instances again: from now on it is watched
+    unwatched.reach()
+
+
+def test_who_is_told_nothing_looks_by_himself_some_time(
+    driver: Driver, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socketfile, "UNWATCHED", 0.02)
+    served = Unwatched(driver, path, monkeypatch)
+    served.path.unlink()
+    served.reach()
+    served.file.close()
+
+
+def test_looking_after_close_makes_nothing(served: Served) -> None:
+    served.file.close()
+    served.file.look()
+    assert not served.path.exists()
+
+
 def test_touching_the_file_is_no_removal(served: Served) -> None:
     inode = served.path.lstat().st_ino
     os.utime(served.path)

@@ -23,12 +23,13 @@ from tests.daemon.steps import (
     displayed,
     listed,
     ls,
+    open_files,
     settings,
     shell,
     stopped,
     wait_displayed,
 )
-from tests.harness import Sandbox, alive, peer_pid, wait_for
+from tests.harness import Sandbox, alive, machine_cannot, peer_pid, wait_for
 from toowld.daemon import process
 from toowld.session import record as records
 
@@ -149,6 +150,28 @@ def test_a_dead_socket_in_place_of_a_live_custodians(sandbox: Sandbox) -> None:
         assert skipped(sandbox) == {path.name: "unreachable: nobody listens there, but its custodian lives"}
         assert path.exists()
     wait_displayed(sandbox, "work", "detached")
+    assert ask(sandbox, info["id"], "$$") == str(info["pid"])
+
+
+@pytest.mark.parametrize("asked_by", ["the tick", "a list"])
+def test_a_socket_comes_back_where_nothing_tells_of_its_removal(sandbox: Sandbox, asked_by: str) -> None:
+    """128 inotify instances for all processes of a user are common, and one editor may have them all."""
+    none = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'
+    within = ("unshare", "--user", "--map-root-user", "sh", "-c", none, "sh")
+    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
+        machine_cannot("user namespaces are not allowed")
+    settings(sandbox, tick=0.1 if asked_by == "the tick" else 3600)
+    sandbox.up(within=within)
+    info = shell(sandbox, "work")
+    opened = open_files(info["custodian_pid"]).values()
+    assert "anon_inode:inotify" not in opened and "anon_inode:[eventpoll]" in opened
+    path = sandbox.paths.custodian_socket(info["id"])
+    for _ in range(2):
+        path.unlink()
+        if asked_by == "a list":
+            listed(sandbox)
+        wait_for(lambda: peer_pid(path) == info["custodian_pid"])
+    sandbox.restart()
     assert ask(sandbox, info["id"], "$$") == str(info["pid"])
 
 

@@ -82,7 +82,7 @@ class Custodian:
         self._methods: dict[str, Callable[[Link, Request, list[int]], Mapping[str, Any] | None]] = {
             "start": self._start,
             "subscribe": self._subscribe,
-            "info": lambda link, request, fds: self._info(),
+            "info": self._asked,
             "handover": self._handover,
             "attach": self._attach,
             "set_name": self._set_name,
@@ -203,6 +203,11 @@ class Custodian:
     def _subscribe(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
         self._running_host()
         link.subscribed = True
+        return self._info()
+
+    def _asked(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        if self._socket_file is not None:
+            self._socket_file.look()
         return self._info()
 
     def _info(self) -> dict[str, Any]:

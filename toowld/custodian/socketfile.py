@@ -3,6 +3,9 @@
 Folders below ``/run/user`` are emptied at logout, and people clean up ``/tmp``. The process lives on, but nobody
 could reach it any more. inotify(7) on the socket's own inode tells of its removal without a single periodic wake-up;
 only while the folder can't be made again, and once after it was, does a timer look.
+
+The inotify instances of a user are few (``max_user_instances`` is 128 on most machines). Who has got none looks when
+somebody asks for it, and seldom by himself.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ _IN_ATTRIB, _IN_MOVE_SELF, _IN_DELETE_SELF = 0x4, 0x800, 0x400
 #: more: what empties a folder (systemd-logind, at logout) often takes it away a moment later, mount and all, which
 #: no inode of ours notices (seconds).
 RETRY = 5.0
+
+#: Without an inotify instance, and nobody who asks: so long after it went, the socket is back (seconds). As seldom as
+#: that is of use: hundreds may be in this position.
+UNWATCHED = 300.0
 
 #: With no descriptor free for a client, so long nobody is accepted (seconds).
 FULL = 1.0
@@ -49,14 +56,14 @@ class SocketFile:
         self._pause: Timer | None = None
         self._socket: socket.socket | None = None
         self._inode = -1
-        self._inotify = int(_libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK))
-        if self._inotify >= 0:  # else (the user's inotify instances are used up) the file is just not watched
-            loop.add_reader(self._inotify, self._on_inotify)
+        self._inotify = -1
+        self._watched = False  # the present file
         try:
             self._listen()
         except OSError:
             self.close()
             raise
+        self._stay_aware()
 
     def _listen(self) -> None:
         sock = listen(self._path)
@@ -64,9 +71,21 @@ class SocketFile:
         self._socket = sock
         self._inode = os.stat(self._path).st_ino
         self._loop.add_reader(sock.fileno(), self._on_acceptable)
+        self._watched = False
+
+    def _stay_aware(self) -> None:
+        """Watch the file, or look again some time: perhaps there is an inotify instance for us by then."""
+        if self._watched:
+            return
+        if self._inotify < 0:
+            self._inotify = int(_libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK))
+            if self._inotify >= 0:
+                self._loop.add_reader(self._inotify, self._on_inotify)
         if self._inotify >= 0:
             mask = _IN_ATTRIB | _IN_MOVE_SELF | _IN_DELETE_SELF
-            _libc.inotify_add_watch(self._inotify, os.fsencode(self._path), mask)
+            self._watched = _libc.inotify_add_watch(self._inotify, os.fsencode(self._path), mask) >= 0
+        if not self._watched and self._again is None:
+            self._look_again(UNWATCHED)
 
     def _on_acceptable(self) -> None:
         assert self._socket is not None
@@ -91,18 +110,27 @@ class SocketFile:
     def _on_inotify(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._inotify, 4096)
-        self._look()
+        self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Listen again if the file is not ours any more, and look again a while after that."""
-        if self._is_ours():
-            return
-        with contextlib.suppress(OSError):  # the folder can't be made now
-            _make_folder(os.path.dirname(self._path))
-            self._listen()
+        if self._socket is None:
+            return  # closed
+        if not self._is_ours():
+            with contextlib.suppress(OSError):  # the folder can't be made now
+                _make_folder(os.path.dirname(self._path))
+                self._listen()
+            self._look_again(RETRY)
+        self._stay_aware()
+
+    def _look_again(self, wait: float) -> None:
         if self._again is not None:
             self._again.cancel()
-        self._again = self._loop.call_at(self._loop.time() + RETRY, self._look)
+        self._again = self._loop.call_at(self._loop.time() + wait, self._on_again)
+
+    def _on_again(self) -> None:
+        self._again = None
+        self.look()
 
     def _is_ours(self) -> bool:
         try:

@@ -214,8 +214,18 @@ class Adoption:
     def _has_socket(self, session_id: str) -> bool:
         return os.path.lexists(self._folder / f"{session_id}.sock")
 
+    async def _have_them_look(self) -> None:
+        """Tell custodians whose socket is gone, by asking them something: they may not have been able to notice."""
+        asked = [
+            entry.keeper.request("info")
+            for entry in self._registry
+            if isinstance(entry.keeper, CustodianKeeper) and not self._has_socket(entry.record.id)
+        ]
+        await asyncio.gather(*asked, return_exceptions=True)  # who does not answer is asked at the next tick
+
     async def tick(self) -> None:
         """Try again what did not answer, and take in what came back."""
+        await self._have_them_look()
         await self.scan()
         self._settle()
 
