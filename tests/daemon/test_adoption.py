@@ -153,6 +153,33 @@ def test_a_dead_socket_in_place_of_a_live_custodians(sandbox: Sandbox) -> None:
     assert ask(sandbox, info["id"], "$$") == str(info["pid"])
 
 
+def test_one_that_was_stopped_is_back_as_soon_as_it_goes_on(sandbox: Sandbox) -> None:
+    settings(sandbox, tick=3600, scan_timeout=0.3)
+    sandbox.up()
+    info = shell(sandbox, "work")
+    sandbox.kill9()
+    with stopped(info["custodian_pid"]):
+        sandbox.up()
+        assert displayed(sandbox, "work") == "unreachable"
+    wait_displayed(sandbox, "work", "detached")
+    assert ask(sandbox, info["id"], "$$") == str(info["pid"])
+    assert not skipped(sandbox)
+
+
+def test_one_that_is_killed_while_it_is_waited_for_can_be_restored(sandbox: Sandbox) -> None:
+    settings(sandbox, tick=0.2, scan_timeout=0.3)
+    sandbox.up()
+    info = shell(sandbox, "work")
+    sandbox.kill9()
+    os.kill(info["custodian_pid"], signal.SIGSTOP)
+    sandbox.up()
+    assert displayed(sandbox, "work") == "unreachable"
+    os.kill(info["custodian_pid"], signal.SIGKILL)
+    wait_displayed(sandbox, "work", "ended (lost)")
+    sandbox.attach_pty("work").expect("--- restored; new shell ---")
+    assert displayed(sandbox, "work") == "attached"
+
+
 @pytest.mark.parametrize("asked_by", ["the tick", "a list"])
 def test_a_socket_comes_back_where_nothing_tells_of_its_removal(sandbox: Sandbox, asked_by: str) -> None:
     """128 inotify instances for all processes of a user are common, and one editor may have them all."""

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Adoption:
         self._registry = registry
         self._store = store
         self._lifecycle = lifecycle
-        self._trying: set[str] = set()
+        self._meetings: dict[str, asyncio.Task[None]] = {}  # with custodians that have not answered yet
 
     async def run(self) -> None:
         """The scan at the start. Takes no longer than the timeout for one custodian, however many there are."""
@@ -81,7 +82,7 @@ class Adoption:
                 self._skip(path, "not a custodian's socket of ours")
                 continue
             entry = self._registry.get(match[1])
-            if (entry is None or entry.keeper is None) and match[1] not in self._trying:
+            if (entry is None or entry.keeper is None) and match[1] not in self._meetings:
                 waiting.append(self._adopt(match[1], path))
         await asyncio.gather(*waiting)
 
@@ -106,26 +107,35 @@ class Adoption:
                 self._skip(path, "stale: nobody listens there; removed")
             return
         listener = peer_uid_pid(sock)[1]
+        meeting = asyncio.get_running_loop().create_task(self._meet(session_id, path, sock, listener))
+        self._meetings[session_id] = meeting
+        meeting.add_done_callback(lambda _: self._meetings.pop(session_id))
+        done, _ = await asyncio.wait([meeting], timeout=self._lifecycle.config.scan_timeout)
+        if not done:
+            # The connection stays: a process that is only stopped answers as soon as it goes on.
+            self._skip(path, "unreachable: it does not answer")
+            self._mark_unreachable(session_id, listener)
+
+    async def _meet(self, session_id: str, path: Path, sock: socket.socket, listener: int) -> None:
+        """Wait, for as long as it takes, for who is on the other end, and take its session in."""
         keeper = CustodianKeeper(
             sock,
             session_id,
             on_news=lambda info: self._on_news(session_id, keeper, info),
             on_lost=lambda: self._on_lost(session_id, keeper),
         )
-        self._trying.add(session_id)
         try:
-            async with asyncio.timeout(self._lifecycle.config.scan_timeout):
-                hello = await asyncio.shield(keeper.link.hello)
-                info = await keeper.request("subscribe")
-        except (TimeoutError, ToowlError) as error:
-            # It is tried again at every tick; a process that is only stopped will answer then.
+            hello = await keeper.link.hello
+            info = await keeper.request("subscribe")
+        except ToowlError as error:  # it is tried again at every tick
             keeper.close()
-            self._skip(path, f"unreachable: {str(error) or 'it does not answer'}")
+            self._skip(path, f"unreachable: {error}")
             self._mark_unreachable(session_id, listener, error)
-            return
-        finally:
-            self._trying.discard(session_id)
-        self._take_in(session_id, keeper, str(hello.about.get("build")), hello.about.get("pid"), info)
+        except BaseException:  # the daemon ends
+            keeper.close()
+            raise
+        else:
+            self._take_in(session_id, keeper, str(hello.about.get("build")), hello.about.get("pid"), info)
 
     def _take_in(
         self, session_id: str, keeper: CustodianKeeper, build: str, pid: object, info: Mapping[str, Any]
