@@ -106,6 +106,7 @@ class Attachment:
         self._about = dict(about)
         self._notices: list[Notice] = []  # shown once the output has caught up, or they would scroll away
         self._live = attached.live
+        self._answered = 0
         self._queries = QueryFilter()
         self._input_seq = attached.input_seq
         self._in_flight = 0
@@ -182,9 +183,14 @@ class Attachment:
         elif not same_child and type(began) is int and began < self.seq:
             # The log lost its end (a full disk) and was written on: these numbers meant other bytes.
             self.screen.append(Lost(self.seq - began))
-        if not brief:
-            self._live = attached.live
+        self._live = attached.live
+        self._answered = self._answered_from(attached) if brief else 0
         self._resume_input(attached.input_seq, same_child)
+
+    def _answered_from(self, attached: wire.Attached) -> int:
+        """From where on the session has seen to the questions in what it printed while this terminal was away."""
+        answered = attached.about.get("answered")
+        return answered if type(answered) is int else attached.live  # an older one leaves all to us
 
     def _resume_input(self, wanted: int, same_child: bool) -> None:
         known = self._input_seq - self._in_flight <= wanted <= self._input_seq
@@ -213,7 +219,12 @@ class Attachment:
         data = data[self.seq - seq :]
         seq = self.seq
         self.seq += len(data)
-        if seq < self._live:
+        if seq < self._answered:  # whoever asked still waits for this terminal's answer
+            asked = data[: self._answered - seq]
+            data = data[len(asked) :]
+            seq += len(asked)
+            self._show(asked)
+        if data and seq < self._live:
             replayed = data[: self._live - seq]
             data = data[len(replayed) :]
             self._show(self._queries.feed(replayed))

@@ -189,3 +189,13 @@ def test_questions_asked_while_away_are_not_answered_late() -> None:
     attachment.resume(wire.Attached(5, 10, 0, about()), brief=True)  # who asked still waits
     attachment.receive(wire.Output(5, b"b\x1b[6n"))
     assert list(attachment.screen) == [b"a", b"b\x1b[6n"]
+
+
+def test_questions_that_the_session_has_answered_are_not_answered_again() -> None:
+    """While nobody was there it answers itself, from the byte on at which the last terminal left."""
+    attachment = make()
+    attachment.hung_up(may_return=True)
+    attachment.resume(wire.Attached(0, 12, 0, about() | {"answered": 5}), brief=True)
+    attachment.receive(wire.Output(0, b"a\x1b[6nb\x1b[6nc\x1b[6nd"))
+    shown = [piece for piece in attachment.screen if isinstance(piece, bytes)]
+    assert b"".join(shown) == b"a\x1b[6nbc\x1b[6nd"

@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 
 from toowld.daemon import process
+from toowld.daemon.answering import Answering
 from toowld.daemon.news import News
 from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.session import Record, State
 
@@ -29,8 +31,9 @@ class Office:
     """The news about one session whose custodian is that process."""
 
     def __init__(self, folder: Path, custodian: subprocess.Popen[bytes]) -> None:
-        self.registry = Registry(Store(folder))
-        self.news = News(self.registry, Store(folder))
+        store = Store(folder)
+        self.registry = Registry(store)
+        self.news = News(self.registry, store, Answering(Screens(), store))
         self.keeper = cast(Keeper, object())
         record = Record(
             "0badcafe",

@@ -14,10 +14,12 @@ import pytest
 
 from tests.screen.oracle import differences
 from tests.screen.record import load
+from toowld.errors import ScreenError
 from toowld.log import LogWriter
 from toowld.screen import snapshots
 from toowld.screen.follow import Followed, follow, store
 from toowld.screen.model import Model
+from toowld.screen.picture import answer
 from toowld.wire.messages import Size
 
 _SIZE = Size(rows=24, cols=80)
@@ -51,6 +53,35 @@ def played(*names: str) -> Model:
 def same(followed: Followed, model: Model) -> bool:
     assert differences(model.state(), followed.model.state(), wraps=True) == []
     return True
+
+
+@pytest.mark.parametrize("end", [1, 999, 1000, 1001, 2500])
+def test_the_screen_as_it_was(writer: LogWriter, tmp_path: Path, end: int) -> None:
+    play(writer, "vim-resized")
+    model = Model(_SIZE)
+    at = 0
+    for event in load("vim-resized"):
+        if at >= end:
+            break
+        if isinstance(event, Size):
+            model.resize(event)
+        else:
+            model.feed(event[: end - at])
+            at += len(event[: end - at])
+    followed = follow(tmp_path, until=end)
+    assert followed.seq == end
+    assert same(followed, model)
+
+
+def test_a_question_is_answered_by_what_was_there_when_it_was_asked(
+    writer: LogWriter, tmp_path: Path
+) -> None:
+    """As vim asks how wide a character is: and goes elsewhere at once."""
+    writer.append(b"\x1b[2;1H\xe2\x96\xbd\x1b[6n\x1b[1;1Hmore")
+    assert answer(tmp_path, 13, b"\x1b[6n") == b"\x1b[2;2R"
+    assert answer(tmp_path, writer.end, b"\x1b[6n") == b"\x1b[1;5R"
+    with pytest.raises(ScreenError):
+        answer(tmp_path, writer.end + 1, b"\x1b[6n")
 
 
 def test_the_screen_is_what_the_log_makes_of_it(writer: LogWriter, tmp_path: Path) -> None:

@@ -44,10 +44,13 @@ def attached(
     input_seq: int = 0,
     size: Size = SIZE,
     read_only: bool = False,
+    answered: int | None = None,
 ) -> do.Send:
     """The welcome that a client gets."""
     about = {"client": client, "pid": 77, "rows": size.rows, "cols": size.cols, "read_only": read_only}
-    return do.Send(client, Attached(seq, seq if live is None else live, input_seq, about))
+    live = seq if live is None else live
+    about["answered"] = live if answered is None else answered  # it is alone, and nothing was printed since
+    return do.Send(client, Attached(seq, live, input_seq, about))
 
 
 def sent(effects: list[do.Effect], client: int) -> list[Message]:

@@ -14,7 +14,10 @@ from tests.session.model import INJECTED, Connection, World
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session, SessionState
 from toowld.session import events as ev
+from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
+from toowld.session.inputs import InputQueue
+from toowld.session.queries import QueryScanner, ReplyFilter
 from toowld.wire import Ended, Size
 
 KIB = 1 << 10
@@ -154,7 +157,9 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ChildStarted, st.just(77)),
     st.builds(ev.ChildFailed),
     st.builds(ev.ChildEnded, st.none(), st.just(9)),
-    st.builds(ev.PtyOutput, st.sampled_from([b"x", b"x" * 64 * KIB, b"x" * 300 * KIB])),
+    st.builds(
+        ev.PtyOutput, st.sampled_from([b"x", b"\x1b[6n", b"\x1b[c", b"x" * 64 * KIB, b"x" * 300 * KIB])
+    ),
     st.builds(ev.PtyTook, st.integers(0, 8)),
     st.builds(
         ev.ClientJoined,
@@ -174,6 +179,7 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ClientRoom, clients),
     st.builds(ev.LogRead, clients, st.integers(0, 70 * KIB), st.sampled_from([b"", b"x", b"x" * 64 * KIB])),
     st.builds(ev.Injected, st.binary(max_size=4)),
+    st.builds(ev.ScreenAnswered, st.integers(0, 9), st.sampled_from([b"", b"\x1b[1;2R"])),
     st.builds(ev.ResizeRequested, sizes),
     st.builds(ev.KillRequested, st.booleans()),
     st.builds(ev.TimerFired),
@@ -198,7 +204,7 @@ def anatomy(thing: Any) -> Any:
             return {name: anatomy(getattr(thing, name)) for name in Attachment.__slots__}
         case _ if hasattr(thing, "queued"):
             return (thing.queued, thing.awaits_room, thing.stalls_at)
-        case _ if hasattr(thing, "accept"):
+        case InputQueue() | Answers() | QueryScanner() | ReplyFilter():
             return copy.deepcopy(vars(thing))
         case _:
             return copy.copy(thing)

@@ -29,6 +29,7 @@ from toowld.host import FrameSocket, SessionHost, Timer, control
 from toowld.host.params import Params
 from toowld.host.spec import Spec, open_host, start_child
 from toowld.session import Record, SessionState
+from toowld.session import events as ev
 from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode, negotiate
 from toowld.wire.text import pack_text
 
@@ -274,8 +275,13 @@ class Custodian:
     def _publish(self) -> None:
         if self._host is None or self._record is None:
             return
+        subscribed = [link for link in self._links if link.subscribed]
+        if not subscribed:
+            for query in self._host.session.questions:  # nobody is there who could look
+                self._host.tell(ev.ScreenAnswered(query.end, b""))
+            return
         frame = encode(Event("changed", self._info()))
-        for link in [link for link in self._links if link.subscribed]:
+        for link in subscribed:
             if link.socket.queued:
                 link.behind = (
                     True  # a daemon that is stopped gets the last state when it goes on, not all of them

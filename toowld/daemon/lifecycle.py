@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toowld.daemon import process, restoring
+from toowld.daemon.answering import Answering
 from toowld.daemon.config import GATE, Config
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News, is_custodian_alive
@@ -47,20 +48,29 @@ class Lifecycle:
 
     Args:
         gate: whether sessions may be persistent (`config.persistent_enabled`, read once).
+        answering: hears what their programs ask.
 
     What others hear of a session goes through here too (``on_news``, ``on_lost``, ``note_gone``, ``tell_name``).
     """
 
     is_custodian_alive = staticmethod(is_custodian_alive)
 
-    def __init__(self, paths: Paths, config: Config, gate: bool, registry: Registry, store: Store) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        config: Config,
+        gate: bool,
+        registry: Registry,
+        store: Store,
+        answering: Answering,
+    ) -> None:
         self.config = config
         self._gate = gate
         self._registry = registry
         self._store = store
         self.zygote = Zygote()
         self.scopes = Scopes()
-        self._news = News(registry, store)
+        self._news = News(registry, store, answering)
         self._starting = Starting(paths, registry, store, self._news, self.zygote, self.scopes)
         self.on_news = self._news.on_news
         self.on_lost = self._news.on_lost

@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from toowld.daemon import attendance, process, restoring
+from toowld.daemon.answering import Answering
 from toowld.daemon.keepers import CustodianKeeper
 from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.store import Store
@@ -26,9 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 class News:
-    """Hears of sessions, and notes it."""
+    """Hears of sessions, and notes it. ``answering``: hears what their programs ask."""
 
-    def __init__(self, registry: Registry, store: Store) -> None:
+    def __init__(self, registry: Registry, store: Store, answering: Answering) -> None:
+        self._answering = answering
         self._registry = registry
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,6 +39,8 @@ class News:
         """A session's keeper tells how it is now."""
         if keeper is not entry.keeper:
             return  # of a child that has ended; its successor runs already
+        if keeper is not None:
+            self._answering.look(entry.record.id, keeper, info.get("questions", ()))
         before = entry.live
         entry.live = info
         if entry.record.state is State.STARTING:

@@ -1,4 +1,4 @@
-"""The screens of all sessions: a picture for whoever attaches, and snapshots for all that print much.
+"""The screens of all sessions: a picture for whoever attaches, answers for whoever asks, and snapshots.
 
 The daemon itself has no model of any session in memory. A picture is made from the newest snapshot and the log behind
 it, by a helper process. In between, another helper follows the logs of sessions that have printed `FOLLOW_EVERY`
@@ -37,6 +37,8 @@ LONGEST_PAUSE = 60.0
 #: Somebody waits before a black terminal; then the output as it was printed is better (seconds).
 _PICTURE_TIMEOUT = 5.0
 _FOLLOW_TIMEOUT = 30.0
+#: The session itself has an answer after a second (`toowld.session.answers`).
+_ANSWER_TIMEOUT = 5.0
 #: Turns that a session is left out after it failed, at first; twice as many each time.
 _PAUSE = 4
 _LONGEST_PAUSE = 256
@@ -74,6 +76,16 @@ class Screens:
         """
         params = {"folder": os.fspath(folder), "size": _pair(size), "terminal": _pair(terminal)}
         return await self.pictures.request("picture", params, timeout=_PICTURE_TIMEOUT)
+
+    async def answer(self, folder: Path, end: int, query: bytes) -> bytes:
+        """What a session's terminal says to a query that ended at ``end``; empty: nothing.
+
+        Raises:
+            ScreenError: that can't be known now.
+        """
+        params = {"folder": os.fspath(folder), "end": end, "query": query}
+        answered = await self.pictures.request("answer", params, timeout=_ANSWER_TIMEOUT)
+        return bytes(answered["data"])
 
     @property
     def problems(self) -> dict[str, str]:

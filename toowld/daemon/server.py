@@ -23,6 +23,7 @@ from toowld import __version__
 from toowld.daemon import config as configuration
 from toowld.daemon import limits
 from toowld.daemon.adopt import Adoption
+from toowld.daemon.answering import Answering
 from toowld.daemon.broker import Broker
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Registry
@@ -67,8 +68,9 @@ class Daemon:
         self._inode = -1
         self._store = Store(paths.sessions)
         self._registry = Registry(self._store)
-        self._lifecycle = Lifecycle(paths, self._config, self._gate, self._registry, self._store)
         self._screens = Screens()
+        answering = Answering(self._screens, self._store)
+        self._lifecycle = Lifecycle(paths, self._config, self._gate, self._registry, self._store, answering)
         self._adoption = Adoption(paths.custodians, self._registry, self._store, self._lifecycle)
         own = {
             "status": self._status,

@@ -46,6 +46,7 @@ def info(host: SessionHost) -> dict[str, Any]:
         "exit_signal": ended.signal if ended else None,
         "end_requested": session.end_requested,
         "cwd": child_cwd(session.pid) if session.state is SessionState.RUNNING else None,
+        "questions": [[query.end, query.text] for query in session.questions],
     }
 
 
@@ -86,6 +87,12 @@ def _kill(host: SessionHost, params: Params) -> dict[str, Any]:
     return {}
 
 
+def _answer(host: SessionHost, params: Params) -> dict[str, Any]:
+    """What the session's screen says to one of the ``questions`` of `info`, which somebody else has computed."""
+    host.tell(ev.ScreenAnswered(params.integer("end"), params.data("data")))
+    return {}
+
+
 def _unwritten(host: SessionHost, params: Params) -> dict[str, Any]:
     """What of the log is in memory only, as the disk takes nothing. Whoever wants the rest reads the files."""
     limit = min(max(params.integer("limit"), 1), MEMORY_PAGE)
@@ -100,6 +107,7 @@ _METHODS: Mapping[str, Callable[[SessionHost, Params], dict[str, Any]]] = {
     "send": _send,
     "resize": _resize,
     "kill": _kill,
+    "answer": _answer,
     "unwritten": _unwritten,
 }
 

@@ -9,7 +9,7 @@
     render    PURE   a state as bytes for a real terminal (paint: rows; sgr: looks)
     snapshots        states on the disk, beside the log that they were made of
     follow           a model brought to the end of a log, from the newest snapshot on
-    picture          what a client puts on its terminal before the output from some seq on
+    picture          what a client puts on its terminal before the output from some seq on; answers to questions
     worker           the process in which the daemon has that done
 
 The model follows the *log*, so it needs neither the session's custodian nor its daemon, and works on a dead session.

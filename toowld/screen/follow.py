@@ -37,12 +37,13 @@ class Followed:
     snapshot: int | None
 
 
-def follow(folder: Path, *, limit: int | None = None) -> Followed:
+def follow(folder: Path, *, limit: int | None = None, until: int | None = None) -> Followed:
     """The screen at the end of a session's log.
 
     Args:
         folder: of the session: its log, and perhaps a snapshot.
         limit: stop after so many bytes of output.
+        until: stop at this seq, unless there is a snapshot from behind it.
 
     Raises:
         ScreenUnavailable: there is no terminal emulator here.
@@ -50,7 +51,7 @@ def follow(folder: Path, *, limit: int | None = None) -> Followed:
     """
     reader = LogReader(folder)
     followed = _begin(folder, reader)
-    return _play(followed, reader.records(followed.seq), limit)
+    return _play(followed, reader.records(followed.seq), limit, until)
 
 
 def play(records: Iterable[LogRecord | GapMark]) -> Followed:
@@ -59,16 +60,24 @@ def play(records: Iterable[LogRecord | GapMark]) -> Followed:
     Raises:
         ScreenUnavailable: there is no terminal emulator here.
     """
-    return _play(Followed(Model(_USUAL), 0, _USUAL, None), records, None)
+    return _play(Followed(Model(_USUAL), 0, _USUAL, None), records)
 
 
-def _play(followed: Followed, records: Iterable[LogRecord | GapMark], limit: int | None) -> Followed:
+def _play(
+    followed: Followed,
+    records: Iterable[LogRecord | GapMark],
+    limit: int | None = None,
+    until: int | None = None,
+) -> Followed:
     feed = _Feed(followed)
     for item in records:
+        if until is not None and followed.seq >= until:
+            break
         if isinstance(item, GapMark):
             feed.gap(item)
         elif item.type == OUTPUT:
-            feed.output(item.payload, item.end)
+            end = item.end if until is None else min(item.end, until)
+            feed.output(item.payload[: end - item.seq], end)
             if limit is not None and feed.fed >= limit and feed.settled:
                 break
         elif (size := item.size) is not None:

@@ -22,6 +22,7 @@ VERSION = "0.1.3"
 
 SUCCESS = 0
 
+OPT_WRITE_PTY = 1
 OPT_KITTY_IMAGE_STORAGE_LIMIT = 15
 OPT_SCROLLBACK_MAX_BYTES = 27
 OPT_SCROLLBACK_MAX_LINES = 28
@@ -33,6 +34,9 @@ DECODER_OPT_RETAIN_CONTINUATION = 1
 _POINTER = ctypes.c_void_p
 _POINTER_OUT = ctypes.POINTER(ctypes.c_void_p)
 _SIZE_OUT = ctypes.POINTER(ctypes.c_size_t)
+
+#: What gets the terminal's answers: terminal, user data, bytes, their number.
+WritePty = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, ctypes.c_size_t)
 
 _FUNCTIONS: dict[str, tuple[type | None, list[type]]] = {
     "terminal_new": (ctypes.c_int, [_POINTER, _POINTER_OUT, ctypes.c_uint16, ctypes.c_uint16]),

@@ -1,8 +1,8 @@
 """A terminal without a screen: takes a session's output and knows what a terminal would show.
 
 `Model` is our small interface over libghostty-vt; another emulator would have to offer the same. It takes bytes and
-sizes, and gives its state as a value (`Terminal`) or as bytes to go on from later. It knows nothing of logs, of
-sessions, or of who looks.
+sizes, and gives its state as a value (`Terminal`), as the answer to a question, or as bytes to go on from later. It
+knows nothing of logs, of sessions, or of who looks.
 
 Memory is bounded: so many lines of scrollback, no pictures, and no screen larger than anybody has.
 """
@@ -91,6 +91,28 @@ class Model:
     def feed(self, data: bytes) -> None:
         """The session printed this."""
         self._library.ghostty_terminal_vt_write(self._terminal, data, len(data))
+
+    def ask(self, query: bytes) -> bytes:
+        """What the terminal answers to this, which the session has printed; empty if it does not know the question.
+
+        Raises:
+            ScreenError: it can't be asked.
+        """
+        answers: list[bytes] = []
+
+        def note(_terminal: int, _data: int, where: int, length: int) -> None:
+            answers.append(ctypes.string_at(where, length))
+
+        answered = library.WritePty(note)
+        setting = self._library.ghostty_terminal_set
+        _check(
+            setting(self._terminal, library.OPT_WRITE_PTY, ctypes.cast(answered, ctypes.c_void_p)), "set up"
+        )
+        try:
+            self.feed(query)
+        finally:
+            setting(self._terminal, library.OPT_WRITE_PTY, None)
+        return b"".join(answers)
 
     def resize(self, size: Size) -> None:
         """The session's terminal has this size now.

@@ -1,7 +1,7 @@
-"""What a client puts on its terminal before the output from some seq on: a session's screen, painted.
+"""What is asked of a session's screen: to be painted, to be kept up to date, to answer a question.
 
-Together with that output it is exactly what the session shows. It is no output itself: it has no seq, and is in no
-log.
+A picture is what a client puts on its terminal before the output from some seq on. Together with that output it is
+exactly what the session shows. It is no output itself: it has no seq, and is in no log.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from toowld.errors import ScreenError
 from toowld.screen.follow import Followed, follow, store
 from toowld.screen.render import render
 from toowld.screen.state import Terminal
@@ -48,10 +49,7 @@ def picture(folder: Path, size: Size | None = None, terminal: Size | None = None
         ScreenError: there is none now, or no model to make it with.
         PermissionError: the log is not ours to read.
     """
-    followed = follow(folder)
-    if followed.seq - (followed.snapshot or 0) >= _WORTH_STORING:
-        with contextlib.suppress(OSError):  # the next one takes as long as this one, that is all
-            store(folder, followed)
+    followed = _followed(folder)
     with followed.model:
         if size is not None and size != followed.size:
             followed.model.resize(size)
@@ -59,6 +57,28 @@ def picture(folder: Path, size: Size | None = None, terminal: Size | None = None
     cursor = state.grid.cursor
     fresh_line = cursor.x == 0 and not state.grid.rows[cursor.y].runs
     return Picture(followed.seq, _painted(state, terminal), state.unfinished, fresh_line)
+
+
+def answer(folder: Path, end: int, query: bytes) -> bytes:
+    """What a session's terminal answers to a query that was printed, up to ``end``; empty: nothing.
+
+    Raises:
+        ScreenError: the log has not come so far, or there is no model.
+        PermissionError: the log is not ours to read.
+    """
+    followed = _followed(folder, until=end)
+    with followed.model:
+        if followed.seq < end:
+            raise ScreenError(f"the log ends at {followed.seq}, the question at {end}")
+        return followed.model.ask(query)
+
+
+def _followed(folder: Path, until: int | None = None) -> Followed:
+    followed = follow(folder, until=until)
+    if followed.seq - (followed.snapshot or 0) >= _WORTH_STORING:
+        with contextlib.suppress(OSError):  # the next one takes as long as this one, that is all
+            store(folder, followed)
+    return followed
 
 
 def _painted(state: Terminal, terminal: Size | None) -> bytes:

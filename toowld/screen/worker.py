@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from toowld.errors import RefusedError, ScreenError, ToowlError
-from toowld.screen.picture import caught_up, picture
+from toowld.screen.picture import answer, caught_up, picture
 from toowld.wire import Failure, FrameDecoder, Message, Request, Response, Size, encode
 
 _RECEIVE_BYTES = 1 << 16
@@ -51,6 +51,8 @@ def _carry_out(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     if time.monotonic() > params["expires"]:
         raise RefusedError("whoever asked has given up")
     folder = Path(params["folder"])
+    if method == "answer":
+        return {"data": answer(folder, params["end"], params["query"])}
     if method == "follow":
         followed = caught_up(folder, params["limit"])
         return {"seq": followed.seq, "fed": followed.seq - (followed.snapshot or 0)}

@@ -1,7 +1,8 @@
 """The session engine. PURE: no I/O, no clock, no threads, so every rule of it can be tested as a script.
 
 ``events`` come in, ``effects`` go out, `Session` in ``engine`` is what lies between; ``states`` has every legal
-move as a table; ``attachment``, ``outbox`` and ``inputs`` are its parts; ``record`` is what is stored about it.
+move as a table; ``attachment``, ``outbox``, ``inputs``, ``queries`` and ``answers`` are its parts; ``record`` is
+what is stored about it.
 """
 
 from toowld.session.engine import Session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toowld.session.outbox import Outbox
+from toowld.session.queries import ReplyFilter
 from toowld.session.states import AttachmentMove, AttachmentState, next_attachment_state
 from toowld.wire import Size
 
@@ -17,6 +18,7 @@ class Attachment:
         reading: the log has been asked for its next piece and has not answered yet.
         allowance: while it leads from far behind, how many bytes the child may print by now.
         size: of its terminal; None for one without.
+        replies: takes out what its terminal answers where another one's answer counts.
         typed_at: when it last typed (monotonic seconds), for who leads.
     """
 
@@ -28,6 +30,7 @@ class Attachment:
         "outbox",
         "read_only",
         "reading",
+        "replies",
         "seq",
         "size",
         "typed_at",
@@ -43,6 +46,7 @@ class Attachment:
         self.read_only = read_only
         self.typed_at = now  # to attach is to lead, until somebody else types
         self.outbox = Outbox(now)
+        self.replies = ReplyFilter()
         self._state = AttachmentState.REPLAYING
 
     @property
@@ -56,6 +60,11 @@ class Attachment:
             LocalProtocolError: an illegal move.
         """
         self._state = next_attachment_state(self._state, move)
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether its terminal can answer what the session's program asks."""
+        return self.size is not None and not self.read_only
 
     @property
     def live(self) -> bool:

@@ -18,6 +18,12 @@ Only the lead, which is who typed last. When its outbox is full, or it is nearly
 until it has room, so a terminal that keeps going loses nothing and Ctrl-C acts at once. From farther behind, the
 child may print half of what the lead is given meanwhile: it gets nearer, and the log never overtakes it. If it
 takes nothing for `outbox.STALL_AFTER`, it falls behind like everybody else, and the child goes on.
+
+Who answers what a program asks its terminal
+--------------------------------------------
+One terminal does: that of the lead at the moment of the question. What others answer to it is dropped. Where
+nobody's terminal is there we answer ourselves (`toowld.session.answers`), also if somebody attaches meanwhile:
+clients show old output without its questions. With a single terminal, output is not even looked at.
 """
 
 from __future__ import annotations
@@ -29,8 +35,10 @@ from typing import Any
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 from toowld.session import effects as do
 from toowld.session import events as ev
+from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
+from toowld.session.queries import Query, QueryScanner
 from toowld.session.states import (
     AttachmentMove,
     SessionMove,
@@ -69,6 +77,10 @@ FAREWELL = 5.0
 LONGEST_FAREWELL = 60.0
 
 
+#: With so much input waiting for the child it gets no answers to what it asks.
+MAX_UNREAD = 4 << 10
+
+
 class Session:
     """The state of one session while its child is about to run, runs, or has just ended.
 
@@ -90,6 +102,10 @@ class Session:
         self.about: dict[str, Any] = {}  # what else `Attached` tells: id and name
         self.attachments: dict[int, Attachment] = {}
         self.input = InputQueue()
+        self._answers = Answers()
+        self._scanner: QueryScanner | None = QueryScanner()  # none while a single terminal answers all
+        self._terminals = 0  # of those who may type
+        self._unseen_since = seq  # what was printed from here on, no terminal was there to answer
         self._sync_interval = sync_interval
         self._sync_at: float | None = None
         self._paused = False
@@ -117,6 +133,7 @@ class Session:
             ev.ClientRewound: self._on_client_rewound,
             ev.ClientResized: self._on_client_resized,
             ev.Injected: self._on_injected,
+            ev.ScreenAnswered: self._on_screen_answered,
             ev.ResizeRequested: self._on_resize_requested,
             ev.KillRequested: self._on_kill_requested,
             ev.TimerFired: self._on_timer_fired,
@@ -138,6 +155,8 @@ class Session:
         """
         self._effects = []
         self._handlers[type(event)](event, now)
+        if self._answers.waiting:
+            self._type_answers(now)
         self._regulate(now)
         return self._effects
 
@@ -148,7 +167,8 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """When to report `TimerFired` (monotonic seconds), unless asked again before."""
-        times = [t for t in (self._sync_at, self._kill_at, self._farewell_at) if t is not None]
+        deadlines = (self._sync_at, self._kill_at, self._farewell_at, self._answers.deadline)
+        times = [t for t in deadlines if t is not None]
         if self._paused and (lead := self._lead()) is not None and lead.outbox.waits:
             times.append(lead.outbox.stalls_at)
         return min(times, default=None)
@@ -179,6 +199,9 @@ class Session:
         self._do(do.AppendLog(data))
         if self._sync_at is None:
             self._sync_at = now + self._sync_interval
+        if self._scanner is not None:
+            for query in self._scanner.feed(data, start):
+                self._asked(query, now)
         output = Output(start, data)
         for attachment in self.attachments.values():
             if attachment.live:
@@ -195,6 +218,7 @@ class Session:
             self._do(do.SignalSession(signal.SIGKILL))
         self._kill_at = None
         self._kill_plan = []
+        self._answers.forget()
         self.ended = Ended(self.seq, event.reason, event.code, event.signal)
         self._do(
             do.LogExit(event.reason, event.code, event.signal, self.end_requested),
@@ -245,6 +269,7 @@ class Session:
             self._send_away(older, "replaced")
         attachment = Attachment(event.client, event.client_id, event.size, event.read_only, now)
         self.attachments[event.client] = attachment
+        self._watch_queries()
         self.input.joined(event.client_id)
         size_before = self.size
         self._fit_size()
@@ -269,6 +294,7 @@ class Session:
             "rows": self.size.rows,
             "cols": self.size.cols,
             "read_only": attachment.read_only,
+            "answered": self._answered_since(attachment),
         }
         input_seq = self.input.taken(attachment.client_id)
         self._send(attachment, Attached(attachment.seq, self.seq, input_seq, about))
@@ -301,6 +327,7 @@ class Session:
     def _forget(self, attachment: Attachment) -> None:
         attachment.move(AttachmentMove.LEFT)
         del self.attachments[attachment.client]
+        self._watch_queries()
         self.input.left(attachment.client_id)
 
     # --- output to those who are not live ---------------------------------------------------------------
@@ -333,6 +360,7 @@ class Session:
             begin = end = self.seq  # the log lost what it was given; to ask again would go on for ever
         if begin > attachment.seq:
             self._send(attachment, Gap(attachment.seq, begin))
+            attachment.replies.forget()
         attachment.seq = end
         if event.data:
             attachment.outbox.add(len(event.data), now)
@@ -422,10 +450,10 @@ class Session:
         if self.state is not SessionState.RUNNING:
             return  # `Ended` is on its way to this client; nothing is acknowledged
         seq = self.input.taken(attachment.client_id) if event.seq is None else event.seq
-        fresh = self.input.accept(attachment.client_id, seq, event.data)
-        attachment.typed_at = now
-        if fresh:
-            self._do(do.WritePty(fresh))
+        typed = self.input.accept(attachment.client_id, seq, event.data, attachment.replies.feed)
+        if typed:
+            attachment.typed_at = now
+            self._do(do.WritePty(typed))
         else:  # a resend of what we have: the acknowledgement was lost, or is still to come
             self._send(attachment, InputAck(self.input.written(attachment.client_id)))
 
@@ -440,6 +468,46 @@ class Session:
         for attachment in self.attachments.values():
             if (end := acks.get(attachment.client_id)) is not None:
                 self._send(attachment, InputAck(end))
+
+    # --- what programs ask their terminal ---------------------------------------------------------------
+
+    @property
+    def questions(self) -> list[Query]:
+        """Those that somebody who knows the screen should answer with `events.ScreenAnswered`."""
+        return self._answers.questions
+
+    def _watch_queries(self) -> None:
+        """Do what it takes that somebody came or left."""
+        terminals = sum(attachment.has_terminal for attachment in self.attachments.values())
+        if terminals == self._terminals:
+            return
+        if not terminals:
+            self._unseen_since = self.seq
+        self._terminals = terminals
+        self._scanner = None if terminals == 1 else QueryScanner()
+
+    def _answered_since(self, attachment: Attachment) -> int:
+        """From where on nobody waits for this client's answers to what was printed by now."""
+        return self._unseen_since if self._terminals == attachment.has_terminal else 0
+
+    def _asked(self, query: Query, now: float) -> None:
+        terminals = [a for a in self.attachments.values() if a.has_terminal]
+        if terminals:
+            lead = max(terminals, key=lambda attachment: attachment.typed_at)
+            for attachment in terminals:
+                if attachment is not lead:
+                    attachment.replies.expect(query.kind)
+        elif self.state is SessionState.RUNNING and self._answers.ask(query, self.size, now):
+            self._do(do.Changed())
+
+    def _on_screen_answered(self, event: ev.ScreenAnswered, now: float) -> None:
+        self._answers.answered(event.end, event.data)
+
+    def _type_answers(self, now: float) -> None:
+        answers = self._answers.take(now)
+        if answers and self.input.pending <= MAX_UNREAD:  # else it asks, and does not read
+            self.input.inject(answers)
+            self._do(do.WritePty(answers))
 
     # --- size -------------------------------------------------------------------------------------------
 

@@ -160,6 +160,14 @@ class Injected(Event):
 
 
 @dataclass(slots=True)
+class ScreenAnswered(Event):
+    """The answer to one of `Session.questions`, which ended at ``end``; empty: there is none."""
+
+    end: int
+    data: bytes
+
+
+@dataclass(slots=True)
 class ResizeRequested(Event):
     """Somebody sets the size by hand. Holds until a client attaches, resizes or leaves."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 
@@ -50,8 +51,13 @@ class InputQueue:
             forgotten, _ = self._away.popitem(last=False)
             del self._taken[forgotten]
 
-    def accept(self, client_id: str, seq: int, data: bytes) -> bytes:
+    def accept(
+        self, client_id: str, seq: int, data: bytes, keep: Callable[[bytes], bytes] = lambda fresh: fresh
+    ) -> bytes:
         """The part of ``data`` that is new and shall be typed now.
+
+        Args:
+            keep: what of the new part is to be typed. The rest counts as if the PTY had it.
 
         Raises:
             RemoteProtocolError: bytes before ``seq`` are missing, or far more than allowed is in flight.
@@ -65,8 +71,9 @@ class InputQueue:
         if self._pending.get(client_id, 0) + len(fresh) > MAX_PENDING:
             raise RemoteProtocolError(f"more than {MAX_PENDING} bytes of input are waiting for the child")
         self._taken[client_id] = end = have + len(fresh)
-        self._wait(client_id, end, len(fresh))
-        return fresh
+        kept = keep(fresh)
+        self._wait(client_id, end, len(kept))
+        return kept
 
     def inject(self, data: bytes) -> None:
         """Accept input that belongs to no client.
