@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Sandbox, machine_cannot
+from tests.harness import Sandbox, machine_cannot, wait_for
 
 
 class Disk:
@@ -36,7 +36,7 @@ class Disk:
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Nothing can be changed for a while. No file must be open for writing."""
+        """Nothing can be changed for a while. No file must stay open for writing."""
         self._remount("ro")
         try:
             yield
@@ -44,7 +44,12 @@ class Disk:
             self._remount("rw")
 
     def _remount(self, mode: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{mode}", self.mountpoint], check=True)
+        command = ["mount", "-o", f"remount,{mode}", str(self.mountpoint)]
+        # Busy while somebody just writes: records are stored beside everything else.
+        wait_for(
+            lambda: not subprocess.run(command, capture_output=True).returncode,
+            what=" ".join(command),
+        )
 
 
 @pytest.fixture

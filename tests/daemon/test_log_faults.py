@@ -126,6 +126,87 @@ def test_what_is_only_in_memory_is_found(small: Sandbox, persistent: bool) -> No
     look()
 
 
+def ended_on_a_full_disk(small: Sandbox) -> dict[str, Any]:
+    """A session whose last words are in memory only."""
+    small.new("sh", "-c", "stty -echo; echo ready; read n; seq -f %099.0f $n; exit 3", name="full")
+    printed(small, "full", 7)
+    running = small.info("full")
+    small.send("full", b"20000\n")
+    wait_for(lambda: small.info("full")["display"] == "ended (exited 3)")
+    return running
+
+
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
+def test_the_end_of_a_session_waits_for_the_disk(small: Sandbox, persistent: bool) -> None:
+    small.up(persistent)
+    info = ended_on_a_full_disk(small)
+
+    def look() -> None:
+        assert re.search(r"full +. ended \(exited 3\), degraded  ", small.toowl("ls").stdout)
+        assert "make room" in small.toowl("info", "full").stdout
+        refused = small.toowl("restart", "full", "--yes", check=False)
+        assert refused.returncode == 4 and "not on the disk yet: No space left" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+        attach = small.attach_pty("full")
+        assert attach.wait() == 4 and "not on the disk yet: No space left" in attach.text
+        done = small.toowl("capture", "full", "--scrollback")
+        assert (done.stdout, done.stderr) == ("ready\n" + text(1, 20_000), "")
+
+    look()
+    if persistent:
+        small.kill9()
+        assert small.toowl("capture", "full", "--scrollback").stdout == "ready\n" + text(1, 20_000)
+        small.up()
+        look()
+    remount(small, "size=16m")
+    wait_for(lambda: not small.info("full")["degraded"], what="the log to be on the disk")
+    assert small.output(info["id"]) == b"ready\r\n" + b"".join(line(n) for n in range(1, 20_001))
+    done = small.toowl("capture", "full", "--scrollback")
+    assert (done.stdout, done.stderr) == ("ready\n" + text(1, 20_000), "")
+    wait_for(lambda: not small.custodians(), what="its custodian to go")
+    small.toowl("restart", "full", "--yes")
+    wait_for(lambda: small.output(info["id"]).endswith(b"ready\r\n"))
+
+
+def test_who_waits_for_the_disk_is_found_by_the_next_daemon_and_not_taken_for_running(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.up()
+    info = printer(sandbox, "limit")
+    custodian = psutil.Process(sandbox.custodians()[info["id"]])
+    custodian.rlimit(psutil.RLIMIT_FSIZE, (10_000, -1))
+    sandbox.send("limit", b"1000\n\x04")
+    wait_for(lambda: sandbox.info("limit")["display"] == "ended (exited 0)")
+    before = sandbox.info("limit")
+    assert before["degraded"] and before["seq"] == 7 + 101_000
+    sandbox.restart(kill=False)  # so that the end is in the record
+    found = sandbox.info("limit")
+    same = ("state", "display", "ended_at", "degraded", "seq")
+    assert [found[key] for key in same] == [before[key] for key in same]
+    custodian.rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+    wait_for(lambda: not sandbox.custodians(), what="its custodian to go")
+    wait_for(lambda: not sandbox.info("limit")["degraded"])
+    assert sandbox.output(info["id"]) == b"ready\r\n" + b"".join(line(n) for n in range(1, 1001))
+
+
+def test_the_end_of_a_session_that_no_disk_takes_is_told_to_be_lost(small: Sandbox) -> None:
+    small.up()
+    running = ended_on_a_full_disk(small)
+    os.kill(running["custodian_pid"], signal.SIGTERM)
+    wait_for(lambda: not small.info("full")["degraded"])
+    told = wait_for(lambda: str(small.info("full")["error"] or ""))
+    assert re.fullmatch(r"the last \d+ bytes of its output could not be written, and are lost", told)
+    for _ in range(2):
+        done = small.toowl("capture", "full", "--scrollback")
+        assert done.stdout.startswith("ready\n" + text(1, 5_000))
+        assert re.fullmatch(r"toowl: [\d.]+ [KM]iB of output are not there: never written\n", done.stderr)
+        remount(small, "size=16m")
+        small.stop()  # stores what is to be stored
+        small.up()
+    small.toowl("restart", "full", "--yes")
+    assert small.info("full")["seq"] >= 7 + 20_000 * 101, "its numbers are not used again"
+
+
 def test_what_not_even_memory_holds_is_told(small: Sandbox) -> None:
     """And what can't be asked for: its custodian hangs."""
     small.up()

@@ -20,6 +20,7 @@ from toowld.errors import CustodianUnreachable, DaemonUnreachable, ToowlError
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
 from toowld.log.unwritten import with_unwritten
+from toowld.wire.seq import gap_bytes
 
 if TYPE_CHECKING:
     from toowld.screen.state import Terminal
@@ -111,9 +112,23 @@ class History:
     def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
         """All that is held from ``from_seq`` on, and marks where something is missing."""
         if self._reader is not None:
-            return with_unwritten(self._reader.records(from_seq), self._unwritten, from_seq)
-        assert self._client is not None
-        return _pages(self._client, self.info["id"], from_seq)
+            held = with_unwritten(self._reader.records(from_seq), self._unwritten, from_seq)
+        else:
+            assert self._client is not None
+            held = _pages(self._client, self.info["id"], from_seq)
+        record = self.info.get("record", self.info)
+        return held if record.get("state") != "ended" else _to_the_end(held, from_seq, record.get("next_seq"))
+
+
+def _to_the_end(
+    held: Iterator[LogRecord | GapMark], seq: int, end: int | None
+) -> Iterator[LogRecord | GapMark]:
+    """``held``, and a mark for what is known to have been printed behind it: a full disk has never taken it."""
+    for item in held:
+        seq = max(seq, item.end)
+        yield item
+    if isinstance(end, int) and seq < end and gap_bytes(seq, end) is not None:
+        yield GapMark(seq, end, "missing")
 
 
 def _files(info: dict[str, Any]) -> Path | None:

@@ -110,6 +110,11 @@ _STATES = {
 def meaning(info: dict[str, Any]) -> str:
     """The state in a sentence."""
     state = info.get("state")
+    if state == "ended" and info.get("degraded"):
+        return (
+            "its program has ended; the end of its output can't be written, and is kept in memory only, for a while: "
+            "make room (see `toowld doctor`), then it is written by itself"
+        )
     if state == "ended":
         return _ENDED.get(str(info.get("end_reason")), "nothing runs in it any more")
     if state == "unreachable" and "(" in str(info.get("display")):

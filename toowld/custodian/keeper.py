@@ -45,9 +45,9 @@ MAX_NAME = 256
 #: After the end: how long a daemon that is there may take to note how it ended (seconds).
 ACKNOWLEDGE_TIMEOUT = 5.0
 
-#: After the end, when the log could not be written and no daemon is there: somebody should still learn how the
-#: child ended (seconds).
-LINGER = 300.0
+#: After the end, when the log could not be written: who is told of a full disk makes room within this time (seconds).
+#: Until then it is tried again, and whoever wants to can read what is in memory, and how the child ended.
+LINGER = 3600.0
 
 
 class Link:
@@ -263,7 +263,7 @@ class Custodian:
         if self._running_host().session.state is not SessionState.ENDED:
             raise RefusedError(f"session {self._id} is running")
         self._acknowledged = True
-        if self._socket_file is not None:
+        if self._socket_file is not None and not self._running_host().log.degraded:
             # There is nothing more to be had here, while clients still get their last bytes: whoever looks for
             # custodians must not take this one for a running session, and a successor may need the name.
             self._socket_file.close()
@@ -275,6 +275,7 @@ class Custodian:
     def _publish(self) -> None:
         if self._host is None or self._record is None:
             return
+        self._leave_if_done()  # perhaps the disk has taken by now what it did not
         subscribed = [link for link in self._links if link.subscribed]
         if not subscribed:
             for query in self._host.session.questions:  # nobody is there who could look
@@ -298,18 +299,17 @@ class Custodian:
         self._host_finished = True
         if self._terminated:
             self._loop.stop()
-        subscribed = any(link.subscribed for link in self._links)
-        wait = ACKNOWLEDGE_TIMEOUT if subscribed else LINGER
+        assert self._host is not None
+        wait = LINGER if self._host.log.degraded else ACKNOWLEDGE_TIMEOUT
         self._deadline.cancel()
         self._deadline = self._loop.call_at(self._loop.time() + wait, self._loop.stop)
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
         """Go, once nobody needs us: the log, or a daemon, knows how the child ended."""
-        if not self._host_finished or self._host is None:
+        if not self._host_finished or self._host is None or self._host.log.degraded:
             return
-        subscribed = any(link.subscribed for link in self._links)
-        if self._acknowledged or (not subscribed and not self._host.log.degraded):
+        if self._acknowledged or not any(link.subscribed for link in self._links):
             self._loop.stop()
 
     def _on_terminate(self) -> None:
@@ -324,8 +324,8 @@ class Custodian:
         """Leave no socket behind."""
         if self._socket_file is not None:
             self._socket_file.close()
-        if self._host_finished and self._host is not None and self._host.log.degraded:
-            self._host.log.close()  # the disk may take by now what it did not when the child ended
+        if self._host_finished and self._host is not None:
+            self._host.abandon("lost")  # the disk may take by now what it did not when the child ended
         for link in self._links:
             link.socket.close()
 

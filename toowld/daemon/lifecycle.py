@@ -155,6 +155,7 @@ class Lifecycle:
         Raises:
             SpawnFailed: it can't be; the session has ended (failed), or is lost as before.
         """
+        _check_written(entry)
         await self._let_go(entry)
         record = entry.record
         kept, notices = self._persistence(record.persistent if persistent is None else persistent)
@@ -199,22 +200,25 @@ class Lifecycle:
         """Take over a custodian that is alive: it knows better than the record."""
         child = info.get("pid")
         custodian = pid if isinstance(pid, int) else None
-        self._registry.observe(
-            entry,
-            persistent=True,
-            state=State.RUNNING,
-            end_reason=None,
-            exit_code=None,
-            exit_signal=None,
-            end_requested=False,
-            ended_at=None,
-            error=None,
-            pid=child,
-            pid_started=None if child is None else process.started_at(child),
-            custodian_pid=custodian,
-            custodian_started=None if custodian is None else process.started_at(custodian),
-            boot=process.boot_id(),
-        )
+        if (
+            entry.running or info.get("state") != "ended"
+        ):  # else that is known: the disk lacks the end of its log
+            self._registry.observe(
+                entry,
+                persistent=True,
+                state=State.RUNNING,
+                end_reason=None,
+                exit_code=None,
+                exit_signal=None,
+                end_requested=False,
+                ended_at=None,
+                error=None,
+                pid=child,
+                pid_started=None if child is None else process.started_at(child),
+                custodian_pid=custodian,
+                custodian_started=None if custodian is None else process.started_at(custodian),
+                boot=process.boot_id(),
+            )
         entry.keeper = keeper
         entry.obstacle = None
         entry.custodian_build = build
@@ -302,6 +306,7 @@ class Lifecycle:
         """
         async with entry.lock:  # from the end to the beginning: nobody else may start it in between
             self._registry.check(entry)
+            _check_written(entry)
             if entry.running:
                 await self.kill(entry, force=False)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
@@ -356,7 +361,7 @@ class Lifecycle:
         """
         former, entry.former = entry.former, None
         if isinstance(former, LocalKeeper) and former.host.log.degraded:
-            former.host.abandon("lost")  # its child has ended; this closes its log
+            former.close()  # its child has ended; this closes its log
         if not is_custodian_alive(entry.record):
             return
         custodian = (entry.record.custodian_pid, entry.record.custodian_started)
@@ -404,9 +409,24 @@ class Lifecycle:
         """The daemon ends: standard sessions with it, persistent ones not."""
         for entry in self._registry:
             self._note_folder(entry)  # perhaps the machine goes down too
-            if entry.keeper is not None:
-                entry.keeper.close()
+            for keeper in (entry.keeper, entry.former):
+                if keeper is not None:
+                    keeper.close()
         self.zygote.close()
+
+
+def _check_written(entry: Entry) -> None:
+    """Begin nothing below output that would be lost by that.
+
+    Raises:
+        RefusedError: some of it is still in memory only.
+    """
+    if entry.live.get("degraded") and (entry.keeper or entry.former) is not None:
+        why = entry.live.get("log_error") or "the disk takes nothing"
+        raise RefusedError(
+            f"session {entry.record.label}: the end of its output is not on the disk yet: {why}: "
+            "make room and try again"
+        )
 
 
 def is_child_alive(record: Record) -> bool:

@@ -38,7 +38,9 @@ class News:
     def on_news(self, entry: Entry, keeper: Keeper | None, info: Mapping[str, Any]) -> None:
         """A session's keeper tells how it is now."""
         if keeper is not entry.keeper:
-            return  # of a child that has ended; its successor runs already
+            if keeper is entry.former and not entry.running:
+                entry.live = info  # the disk has taken what it did not, or still does not
+            return  # of a child that has ended; its successor may run already
         if keeper is not None:
             self._answering.look(entry.record.id, keeper, info.get("questions", ()))
         before = entry.live
@@ -74,6 +76,8 @@ class News:
     def on_lost(self, entry: Entry, keeper: Keeper) -> None:
         """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
         if keeper is not entry.keeper:
+            if keeper is entry.former and not entry.running:
+                self._background(self._see_what_is_left(entry))
             return  # it was dismissed, or another one has the session
         record = entry.record
         if record.state is State.STARTING:
@@ -83,6 +87,19 @@ class News:
             self._background(self._see_end(entry))
         else:
             self.note_gone(entry)
+
+    async def _see_what_is_left(self, entry: Entry) -> None:
+        """Whoever kept the end of a log in memory is gone: what the files lack is lost."""
+        if not entry.live.get("degraded"):
+            return
+        end = (await asyncio.to_thread(self.log_ending, entry)).end
+        if entry.running:
+            return  # it was started again meanwhile
+        entry.live = {**entry.live, "degraded": False, "seq": end}
+        if end < entry.record.next_seq:
+            error = f"the last {entry.record.next_seq - end} bytes of its output could not be written, and are lost"
+            _log.warning("session %s: %s: %s", entry.record.id, error, entry.live.get("log_error"))
+            self._registry.observe(entry, error=entry.record.error or error)
 
     async def _see_end(self, entry: Entry) -> None:
         """A process that dies closes its files first: look again before anybody is alarmed."""
@@ -112,7 +129,7 @@ class News:
             self._registry.observe(entry, cwd=ending.folder, cwd_at=ending.folder_at)
         record, end, last = entry.record, ending.end, ending.exit
         next_seq = max(record.next_seq, live.get("seq", 0), end)
-        entry.live = {**live, "seq": end}
+        entry.live = {**live, "seq": end, "degraded": False}
         if last is not None and last.get("pid", record.pid) == record.pid:
             reason = str(last.get("reason", "lost"))
             code, signum = last.get("code"), last.get("signal")

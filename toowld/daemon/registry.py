@@ -264,7 +264,8 @@ class Registry:
                     return  # as it was: said already, and the others fare no better
 
     async def settle(self) -> None:
-        """Wait until nothing is on its way to the disk."""
+        """Wait until nothing is on its way to the disk; what it refused before gets another chance."""
+        await self.save_again()
         for entry in self:
             await self.stored(entry)  # and behind all changes that wait for their turn
         await self._saving.settle()

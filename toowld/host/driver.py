@@ -117,6 +117,7 @@ class SessionHost:
             )
         except ToowlError:
             self.tell(ev.ChildFailed())
+            self._scrollback.give_up()
             raise
         self._scrollback.mark_start(kind, list(argv), cwd, pid)
         self.tell(ev.ChildStarted(pid))
@@ -179,6 +180,7 @@ class SessionHost:
         """End everything now, without another turn of the loop."""
         self._end_child(reason)
         self._finish()
+        self._scrollback.give_up()
         self._clients.leaving.hurry()
 
     def _end_child(self, reason: str) -> None:

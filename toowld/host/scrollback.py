@@ -54,6 +54,7 @@ class Scrollback:
         self._syncing: Aside | None = None
         self._sync_again = False
         self._retry: Timer | None = None
+        self._closed = False
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -121,6 +122,8 @@ class Scrollback:
         self._watch()
 
     def _synced(self) -> None:
+        if self._closed and not self.log.degraded:
+            self.log.close()
         self._watch()
         then, self.ending = self.ending, None
         if then is not None:
@@ -152,9 +155,19 @@ class Scrollback:
         return self.log.cursor(wanted, safe=wanted > 0)
 
     def close(self) -> None:
-        """Sync what is left and let go."""
+        """Sync what is left and let go. What the disk does not take is kept, and tried again, until `give_up`."""
+        self._closed = True
+        self._let_go()
+        self._watch()
+
+    def give_up(self) -> None:
+        """What the disk does not take now either is lost."""
+        self._let_go()
+
+    def _let_go(self) -> None:
         while self._syncing is not None:
             self._syncing.wait()
         if self._retry is not None:
             self._retry.cancel()
+            self._retry = None
         self.log.close()
