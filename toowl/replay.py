@@ -93,6 +93,13 @@ _STRING_END = re.compile(rb"[\x07\x18\x1a\x1b]")
 _ENQ = b"\x05"
 
 
+def count_queries(data: bytes) -> int:
+    """How many questions to the terminal are in this output."""
+    return sum(
+        found["string"] is None or bool(_ASKS.fullmatch(found["string"])) for found in _QUERY.finditer(data)
+    )
+
+
 class QueryFilter:
     """Removes queries from one stream of replayed output."""
 

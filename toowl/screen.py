@@ -10,15 +10,22 @@ What is ours goes between two pieces of output only where no sequence of the ses
 from __future__ import annotations
 
 import signal
+import time
+from collections import deque
 
 from toowl import banner
 from toowl.attachment import Attachment, Lost, Notice, Picture
 from toowl.modes import Modes
+from toowl.replay import count_queries
 from toowl.terminal import RawTerminal
 from toowld import wire
 
 #: At the end: how long a terminal that takes nothing (Ctrl-S, a dead link) may keep us from leaving.
 _FAREWELL_TIMEOUT = 1.0
+#: At the end: how long a terminal may take to answer what the session has asked it. A slow line takes so long.
+_ANSWER_TIMEOUT = 0.3
+#: What it was asked longer ago (seconds), or before so much other output, it has answered.
+_ASKED_LATELY, _ASKED_BYTES = 2.0, 64 << 10
 #: Written before the terminal is looked at again for input.
 _WRITE_TURN = 64 << 10
 
@@ -47,6 +54,8 @@ class Screen:
         self._own = bytearray()  # ours, not the session's; goes before `attachment.screen`
         self._written = 0  # of the first piece of attachment.screen
         self._recent = b""  # the last bytes of the session's output that were written
+        self._lately: deque[tuple[float, bytes]] = deque()  # output, and when it was written
+        self._lately_bytes = 0
         self._line_start = True
         self._painted: Picture | None = None  # while it is being written
         self._drop_input = False  # the terminal may have sent bytes that nobody typed
@@ -71,6 +80,10 @@ class Screen:
         self._modes.feed(data)
         self._recent = (self._recent + data[-4:])[-4:]
         self._line_start = data.endswith(b"\n")
+        self._lately.append((time.monotonic(), data))
+        self._lately_bytes += len(data)
+        while self._lately_bytes - len(self._lately[0][1]) > _ASKED_BYTES:
+            self._lately_bytes -= len(self._lately.popleft()[1])
 
     def lose_track(self) -> None:
         """Some output was written to the terminal by somebody else, and nobody knows it any more."""
@@ -145,6 +158,7 @@ class Screen:
     def offer(self, message: str) -> None:
         """Tell how the session ended, and ask for a key. Afterwards, call `end_offer`."""
         self._own.clear()
+        self._hush()
         self._say(self._undo() + message.encode(errors="replace") + b"\r\n" + _OFFER)
 
     def end_offer(self) -> None:
@@ -154,16 +168,28 @@ class Screen:
 
     def give_back(self) -> None:
         """Switch off what the session switched on, because somebody else will use the terminal."""
+        self._hush()
         self._say(self._undo())
 
     def farewell(self, message: str) -> None:
         """Give the terminal back as it was, and tell how it ended."""
+        self._hush()
         farewell = banner.erase() if self.banner else b""
         farewell += self._undo()
         if message:
             farewell += message.encode(errors="replace") + b"\r\n"
         self._say(farewell)
         self._terminal.restore(drop_input=self._drop_input)
+
+    def _hush(self) -> None:
+        """Let the terminal finish its answers to what the session has asked it: nobody has typed them."""
+        since = time.monotonic() - _ASKED_LATELY
+        lately = b"".join(data for at, data in self._lately if at >= since)
+        self._lately.clear()
+        self._lately_bytes = 0
+        if count_queries(lately):
+            self._say(self._modes.abort())
+            self._terminal.forget_answers(_ANSWER_TIMEOUT, others=lately.count(b"\x1b[5n"))
 
     def _say(self, data: bytes) -> None:
         self._terminal.write_all(data, timeout=_FAREWELL_TIMEOUT)

@@ -40,6 +40,9 @@ _BLOCKING_PIECE = 512
 #: ioctl_tty(2), asm-generic/ioctls.h; Python's termios lacks it.
 _TIOCGDEV = 0x80045432
 
+#: Of what is dropped, so much is looked through for the last answer.
+_ANSWER_BYTES = 1 << 20
+
 # Indexes into what tcgetattr returns.
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _ISPEED, _OSPEED, _CC = range(7)
 
@@ -229,6 +232,26 @@ class RawTerminal:
             return None
         except OSError:  # EIO: hung up
             return b""
+
+    def forget_answers(self, timeout: float, others: int = 0) -> None:
+        """Drop what the terminal sends until it has answered all that it was asked.
+
+        It is asked one thing more, which all terminals know and hardly any program asks (DSR 5): that answer comes last.
+
+        Args:
+            timeout: seconds; for one that answers nothing, or has stopped taking output.
+            others: how often it was asked just this before.
+        """
+        deadline = time.monotonic() + timeout
+        self.write_all(b"\x1b[5n", timeout=timeout)
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        got = b""
+        while got.count(b"\x1b[0n") <= others and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                if not (data := self.read()):
+                    return
+                got = (got + data)[-_ANSWER_BYTES:]
 
     def forget_input(self) -> None:
         """Drop what was typed and not read yet."""

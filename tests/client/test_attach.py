@@ -313,6 +313,43 @@ def test_queries_are_answered_only_while_live(world: World) -> None:
     world.ends(1)
 
 
+def unread(world: World) -> int:
+    """How many bytes the user's shell would get."""
+    (count,) = struct.unpack("i", fcntl.ioctl(world.tty, termios.FIONREAD, bytes(4)))
+    return int(count)
+
+
+@pytest.mark.parametrize("leaves", ["detach", "exit"])
+def test_answers_on_their_way_are_not_for_the_shell(world: World, leaves: str) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"ab\x1b[6n"), wire.Live(6))
+    world.sees(b"ab\x1b[6n")
+    if leaves == "detach":
+        world.type(b"\x1cd")
+        world.receive(wire.Detach)
+        world.send(wire.Detached("client"))
+    else:
+        world.send(wire.Ended(6, "exited", 0, None))
+    world.sees(b"\x1b[5n")
+    world.type(b"\x1b[1;3R\x1b[0")
+    world.type(b"n")
+    assert (b"[detached" in world.ends(0)) is (leaves == "detach")
+    assert unread(world) == 0
+
+
+def test_a_terminal_that_answers_nothing_is_left_all_the_same(world: World) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"ab\x1b[6n"), wire.Ended(6, "exited", 0, None))
+    world.sees(b"\x1b[5n")
+    world.ends(0)
+
+
+def test_a_terminal_that_was_asked_nothing_is_asked_nothing(world: World) -> None:
+    world.attach()
+    world.send(wire.Output(0, b"ab\x1b[31m"), wire.Ended(7, "exited", 0, None))
+    assert b"\x1b[5n" not in world.ends(0)
+
+
 def test_gap_is_announced(world: World) -> None:
     world.attach()
     world.send(wire.Output(0, b"text\x1b[3"), wire.Gap(7, 1007), wire.Output(1007, b"8m"))

@@ -114,6 +114,21 @@ def test_of_two_terminals_one_answers(sandbox: Sandbox, outers: list[Outer]) -> 
     assert told(sandbox, session, "more") == b""
 
 
+def test_no_answer_is_typed_into_the_shell_outside(sandbox: Sandbox, outers: list[Outer]) -> None:
+    """Neither to what the program asks on and on, nor to what we ask."""
+    sandbox.up()
+    sandbox.new("sh", "-c", r"stty -echo; while printf 'x\033[c'; do sleep 0.002; done", name="work")
+    outer = attached(sandbox, outers)
+    wait_for(lambda: "x" in outer.text())
+    outer.run("send-keys", "-t", "0", "C-\\", "d")
+    wait_for(lambda: "[detached from work]" in outer.text())
+    outer.type("echo he''llo", "Enter")
+    wait_for(lambda: "hello\n" in outer.text())
+    shell = outer.text().partition("[detached from work]")[2]
+    assert "1;2c" not in shell
+    assert "0n" not in shell
+
+
 _NOTE_VERSION = "autocmd TermResponse * call writefile([v:termresponse, getline(1)], 'told')"
 
 
