@@ -236,7 +236,7 @@ class RawTerminal:
     def forget_answers(self, timeout: float, others: int = 0) -> None:
         """Drop what the terminal sends until it has answered all that it was asked.
 
-        It is asked one thing more, which all terminals know and hardly any program asks (DSR 5): that answer comes last.
+        It is asked one thing more, which all know and hardly any program asks (DSR 5): that answer comes last.
 
         Args:
             timeout: seconds; for one that answers nothing, or has stopped taking output.
