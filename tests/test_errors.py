@@ -27,6 +27,7 @@ FROZEN = {
     "CustodianLost": ("custodian-lost", 1),
     "CustodianUnreachable": ("unreachable", 4),
     "SpawnFailed": ("spawn-failed", 1),
+    "UpgradeFailed": ("upgrade-failed", 1),
     "ScreenError": ("screen", 1),
     "ScreenUnavailable": ("no-screen", 1),
     "DaemonUnreachable": ("daemon-unreachable", 5),

@@ -16,7 +16,8 @@
     ├── CustodianError
     │   ├── CustodianLost         the process is gone
     │   ├── CustodianUnreachable  it is there, but does not answer
-    │   └── SpawnFailed           the child could not be started
+    │   ├── SpawnFailed           the child could not be started
+    │   └── UpgradeFailed         its code could not be replaced: what ran before runs on
     ├── ScreenError               what a session shows can't be told
     │   └── ScreenUnavailable     there is no terminal emulator to tell it
     ├── DaemonUnreachable
@@ -119,6 +120,12 @@ class SpawnFailed(CustodianError):
     """The child could not be started: missing program, missing folder, no free PTY."""
 
     code = "spawn-failed"
+
+
+class UpgradeFailed(CustodianError):
+    """The code of a custodian could not be replaced; what ran before runs on."""
+
+    code = "upgrade-failed"
 
 
 class ScreenError(ToowlError):

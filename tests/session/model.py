@@ -11,6 +11,8 @@ import signal
 from collections import deque
 from dataclasses import dataclass, field
 
+import cbor2
+
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
@@ -136,6 +138,13 @@ class World:
         finally:
             self._running = False
             self._events.clear()
+
+    def upgrade(self) -> None:
+        """Other code goes on with what the session was."""
+        leads = [number for number, one in self.session.attachments.items() if one is self.lead]
+        self.session = Session.thaw(cbor2.loads(cbor2.dumps(self.session.freeze())))
+        self.lead = self.session.attachments[leads[0]] if leads else None
+        assert self.session._lead() is self.lead
 
     def _perform(self, effect: do.Effect) -> None:
         match effect:

@@ -124,6 +124,11 @@ class Sessions(RuleBasedStateMachine):
         if chance == 0:
             self.world.end_child()
 
+    @precondition(lambda self: self.runs)
+    @rule()
+    def upgrade(self) -> None:
+        self.world.upgrade()
+
     @rule(turns=st.integers(1, 8))
     def turn(self, turns: int) -> None:
         for _ in range(turns):

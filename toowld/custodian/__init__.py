@@ -5,5 +5,6 @@ socket. There is one for each persistent session, so it is small: a bare epoll l
 only cbor2 and setproctitle.
 
 ``keeper`` is the custodian, ``loop`` its event loop, ``socketfile`` its listening socket, ``zygote`` the process
-that forks it, ``__main__`` where it begins.
+that forks it, ``__main__`` where it begins. ``upgrade`` has newer code go on in its place, whose side of that is
+``successor``. All is imported at the start: later, what lies on the disk may be another version's.
 """

@@ -9,6 +9,7 @@ import socket
 import sys
 
 from toowld import paths
+from toowld.custodian import successor
 from toowld.custodian.keeper import Custodian
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.title import setproctitle
@@ -24,14 +25,22 @@ def run(session_id: str, link: socket.socket) -> None:
         session_id: 8 hex digits.
         link: connected to the daemon that wants this custodian; its first request is ``start``.
     """
+    _prepare(session_id)
+    loop = EpollLoop()
+    custodian = Custodian(session_id, loop)
+    custodian.add_link(link)
+    _serve(session_id, custodian, loop)
+
+
+def _prepare(session_id: str) -> None:
     # A custodian outlives terminals, logins and daemons: it must not be hung up on.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     setproctitle(f"toowld --custodian {session_id}")
-    loop = EpollLoop()
-    custodian = Custodian(session_id, loop)
-    custodian.add_link(link)
+
+
+def _serve(session_id: str, custodian: Custodian, loop: EpollLoop) -> None:
     for _ in range(TOLERATED_BUGS):
         try:
             loop.run()
@@ -52,9 +61,34 @@ def _leave_trace(session_id: str) -> None:
             traceback.print_exc(file=file)
 
 
+def _go_on(session_id: str, state_fd: int) -> None:
+    """Be the custodian that another one was in this very process, until it executed us."""
+    _prepare(session_id)
+    loop = EpollLoop()
+    try:
+        custodian = successor.thaw(state_fd, loop)
+        os.close(state_fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # none that came meanwhile is lost
+        custodian.go_on()
+    except Exception:
+        _leave_trace(session_id)
+        raise
+    _serve(session_id, custodian, loop)
+
+
 def main(argv: list[str]) -> int:
-    """``toowld --custodian --id ID --fd N``: N is an inherited socket to the daemon. Not for people."""
+    """Not for people.
+
+    ``toowld --custodian --id ID --fd N``: N is an inherited socket to the daemon.
+    ``toowld --custodian --id ID --state N``: go on with what the descriptor N holds (`upgrade`), in this process.
+    ``toowld --custodian --id ID --state N --check M``: say on the socket M whether we could.
+    """
     options = dict(zip(argv[::2], argv[1::2], strict=False))
+    if "--state" in options:
+        if "--check" in options:
+            return successor.check(int(options["--state"]), int(options["--check"]))
+        _go_on(options["--id"], int(options["--state"]))
+        return 0
     try:
         session_id, fd = options["--id"], int(options["--fd"])
         link = socket.socket(fileno=fd)

@@ -17,6 +17,7 @@ from typing import Any
 from toowld import __version__
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.socketfile import SocketFile
+from toowld.custodian.upgrade import Program, Upgrade
 from toowld.errors import (
     AttachRefused,
     CustodianUnreachable,
@@ -24,10 +25,12 @@ from toowld.errors import (
     RemoteProtocolError,
     SpawnFailed,
     ToowlError,
+    UpgradeFailed,
 )
 from toowld.host import FrameSocket, SessionHost, Timer, control
 from toowld.host.params import Params
 from toowld.host.spec import Spec, open_host, start_child
+from toowld.log import LogWriter
 from toowld.session import Record, SessionState
 from toowld.session import events as ev
 from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode, negotiate
@@ -41,6 +44,9 @@ HELLO_TIMEOUT = 10.0
 
 #: Longest name of a session, as each client is told it. The daemon's own limit is lower.
 MAX_NAME = 256
+
+#: What a daemon may ask of us that not every custodian can do.
+FEATURES = ("Upgrade",)
 
 #: After the end: how long a daemon that is there may take to note how it ended (seconds).
 ACKNOWLEDGE_TIMEOUT = 5.0
@@ -79,6 +85,8 @@ class Custodian:
         self._acknowledged = False
         self._host_finished = False
         self._terminated = False
+        self._upgrade: Upgrade | None = None
+        self._asker: tuple[Link, int] | None = None  # who wanted us to take over, with which request
         self._deadline: Timer = loop.call_at(loop.time() + START_TIMEOUT, loop.stop)
         self._methods: dict[str, Callable[[Link, Request, list[int]], Mapping[str, Any] | None]] = {
             "start": self._start,
@@ -88,6 +96,7 @@ class Custodian:
             "attach": self._attach,
             "set_name": self._set_name,
             "shutdown": self._shutdown,
+            "upgrade": self._begin_upgrade,
         }
         loop.on_signal(signal.SIGTERM, self._on_terminate)
 
@@ -95,6 +104,17 @@ class Custodian:
 
     def add_link(self, sock: socket.socket) -> None:
         """Serve a connection."""
+        link = self._take_in(sock, b"")
+        about = {
+            "role": "custodian",
+            "build": __version__,
+            "pid": os.getpid(),
+            "session": self._id,
+            "features": list(FEATURES),
+        }
+        link.socket.send(encode(Hello(about=about)))
+
+    def _take_in(self, sock: socket.socket, unread: bytes) -> Link:
         link = Link()
         link.socket = FrameSocket(
             sock,
@@ -102,17 +122,11 @@ class Custodian:
             on_message=lambda message, fds: self._on_message(link, message, fds),
             on_close=lambda reason: self._on_link_closed(link),
             on_sent=lambda queued: self._on_link_took(link, queued),
+            unread=unread,
         )
         self._links.add(link)
-        about = {
-            "role": "custodian",
-            "build": __version__,
-            "pid": os.getpid(),
-            "session": self._id,
-            "features": [],
-        }
         link.patience = self._loop.call_at(self._loop.time() + HELLO_TIMEOUT, self._drop, link)
-        link.socket.send(encode(Hello(about=about)))
+        return link
 
     def _drop(self, link: Link) -> None:
         if link in self._links:
@@ -151,7 +165,7 @@ class Custodian:
         except ToowlError as error:
             reply = Failure(request.id, error.code, str(error))
         else:
-            if result is None:  # the connection is no link any more
+            if result is None:  # answered later, or the connection is no link any more
                 return
             reply = Response(request.id, result)
         link.socket.send(encode(reply))
@@ -270,6 +284,111 @@ class Custodian:
         self._loop.call_at(self._loop.time(), self._leave_if_done)  # after the answer has gone out
         return {}
 
+    # --- over an upgrade of the code --------------------------------------------------------------------
+
+    def _begin_upgrade(self, link: Link, request: Request, fds: list[int]) -> None:
+        """Let newer code go on in our place. It answers, if all goes well."""
+        params = Params("upgrade", request.params)
+        argv, env = params.texts_or_none("argv"), params.environment("env")
+        dry_run = params.flag("dry_run", False)
+        host = self._running_host()
+        if not argv:
+            raise RemoteProtocolError("upgrade: 'argv' must not be empty")
+        if self._upgrade is not None:
+            raise RefusedError(f"session {self._id} is being upgraded already: wait until that is done")
+
+        def on_checked(version: str) -> None:
+            over(Response(request.id, {"build": version}))
+
+        def on_failed(reason: str) -> None:
+            text = f"the new code can't keep session {self._id}: {reason}: toowl {__version__} goes on keeping it"
+            over(Failure(request.id, UpgradeFailed.code, text))
+
+        def over(answer: Message) -> None:
+            self._upgrade = None
+            link.socket.send(encode(answer))
+
+        upgrade = Upgrade(
+            self._loop,
+            self._id,
+            Program(argv, env),
+            host,
+            lambda keep: self._freeze(keep, link, request.id),
+            on_failed=on_failed,
+            on_checked=on_checked if dry_run else None,
+        )
+        expires = request.params.get("expires")
+        upgrade.begin(expires if isinstance(expires, float) else None)
+        self._upgrade = upgrade
+
+    def _freeze(self, keep: Callable[[int], int], asker: Link, request_id: int) -> dict[str, Any]:
+        """All that there is, as plain values for `thaw`. ``keep`` gets each descriptor, and gives it back."""
+        assert self._host is not None and self._socket_file is not None and self._record is not None
+        links = list(self._links)
+        return {
+            "id": self._id,
+            "record": pack_text(self._record.to_map()),
+            "links": [
+                {
+                    "greeted": link.greeted,
+                    "subscribed": link.subscribed,
+                    "behind": link.behind,
+                    "socket": link.socket.freeze(keep),
+                }
+                for link in links
+            ],
+            "asker": links.index(asker) if asker in links else None,
+            "request": request_id,
+            "listening": self._socket_file.freeze(keep),
+            "host": self._host.freeze(keep),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any], take: Callable[[int], int], loop: EpollLoop) -> Custodian:
+        """Go on where another one was; see `go_on`. ``take`` makes descriptors ours. Says and does nothing yet."""
+        custodian = cls(state["id"], loop)
+        custodian._deadline.cancel()
+        custodian._record = Record.from_packed(state["record"])
+        custodian._host = SessionHost.thaw(
+            state["host"],
+            take,
+            loop,
+            on_changed=custodian._publish,
+            on_finished=custodian._on_host_finished,
+        )
+        custodian._socket_file = SocketFile.thaw(state["listening"], take, loop, custodian.add_link)
+        links = []
+        for about in state["links"]:
+            connection = about["socket"]
+            link = custodian._take_in(socket.socket(fileno=take(connection["fd"])), connection["unread"])
+            link.socket.thaw(connection, take)
+            link.greeted, link.subscribed, link.behind = (
+                about[key] for key in ("greeted", "subscribed", "behind")
+            )
+            if link.greeted:
+                link.patience.cancel()
+            links.append(link)
+        if state["asker"] is not None:
+            custodian._asker = (links[state["asker"]], state["request"])
+        return custodian
+
+    def check(self) -> None:
+        """After `thaw`: make sure that the log is as it is said to be.
+
+        Raises:
+            ValueError, OSError: it is not.
+        """
+        log = self._running_host().log
+        assert isinstance(log, LogWriter)
+        log.check()
+
+    def go_on(self) -> None:
+        """After `thaw`: we are the custodian now; whoever asked for that is told."""
+        if self._asker is not None:
+            link, request_id = self._asker
+            link.socket.send(encode(Response(request_id, {"build": __version__})))
+        self._publish()
+
     # --- news and the end -------------------------------------------------------------------------------
 
     def _publish(self) -> None:
@@ -322,6 +441,8 @@ class Custodian:
 
     def close(self) -> None:
         """Leave no socket behind."""
+        if self._upgrade is not None:
+            self._upgrade.close()
         if self._socket_file is not None:
             self._socket_file.close()
         if self._host_finished and self._host is not None:

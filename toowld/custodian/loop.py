@@ -110,6 +110,16 @@ class EpollLoop:
         self._signals[signum] = callback
         signal.signal(signum, lambda number, _frame: self._arrived.append(number))
 
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal has come that nobody was told of yet."""
+        return bool(self._arrived)
+
+    @property
+    def signals(self) -> set[int]:
+        """Those that somebody is told of."""
+        return set(self._signals)
+
     def _on_wakeup(self) -> None:
         """The descriptor only ends the wait: a signal may come together with other things, and before it is ready."""
         assert self._wakeup is not None

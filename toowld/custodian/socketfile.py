@@ -14,10 +14,12 @@ import contextlib
 import ctypes
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from toowld.host import Loop, Timer
 from toowld.host.sockets import is_peer_us, listen
+from toowld.wire.text import pack_text, unpack_text
 
 _IN_CLOEXEC, _IN_NONBLOCK = 0o2000000, 0o4000
 #: The link count changes when a file is unlinked; the inode itself lives as long as it is bound.
@@ -43,12 +45,19 @@ class SocketFile:
 
     Args:
         on_connection: gets each accepted connection of our own uid.
+        kept: a socket that listens there already, and the inode of its file.
 
     Raises:
         OSError: the socket can't be made the first time.
     """
 
-    def __init__(self, path: str, loop: Loop, on_connection: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        loop: Loop,
+        on_connection: Callable[[socket.socket], None],
+        kept: tuple[socket.socket, int] | None = None,
+    ) -> None:
         self._path = path
         self._loop = loop
         self._on_connection = on_connection
@@ -58,18 +67,41 @@ class SocketFile:
         self._inode = -1
         self._inotify = -1
         self._watched = False  # the present file
-        try:
-            self._listen()
-        except OSError:
-            self.close()
-            raise
+        if kept is not None:
+            self._use(*kept)
+            self._look_again(RETRY)  # for what happened while nobody watched
+        else:
+            try:
+                self._listen()
+            except OSError:
+                self.close()
+                raise
         self._stay_aware()
 
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, for `thaw`. ``keep`` gets each descriptor, and gives it back."""
+        assert self._socket is not None
+        return {"path": pack_text(self._path), "inode": self._inode, "fd": keep(self._socket.fileno())}
+
+    @classmethod
+    def thaw(
+        cls,
+        state: Mapping[str, Any],
+        take: Callable[[int], int],
+        loop: Loop,
+        on_connection: Callable[[socket.socket], None],
+    ) -> SocketFile:
+        """The opposite of `freeze`. ``take`` makes descriptors ours."""
+        sock = socket.socket(fileno=take(state["fd"]))
+        return cls(unpack_text(state["path"]), loop, on_connection, (sock, state["inode"]))
+
     def _listen(self) -> None:
-        sock = listen(self._path)
+        self._use(listen(self._path), os.stat(self._path).st_ino)
+
+    def _use(self, sock: socket.socket, inode: int) -> None:
         self._drop_socket()
         self._socket = sock
-        self._inode = os.stat(self._path).st_ino
+        self._inode = inode
         self._loop.add_reader(sock.fileno(), self._on_acceptable)
         self._watched = False
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from toowld.host.lent import LentTerminal
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
 from toowld.wire import Size
+from toowld.wire.text import pack_text, unpack_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,28 @@ class Joining:
     tty: str | None
     redraw: bool = False
 
+    def freeze(self) -> dict[str, Any]:
+        """What matters of it once the client is attached, as plain values for `thaw`."""
+        return {
+            "client_id": self.client_id,
+            "read_only": self.read_only,
+            "pid": self.pid,
+            "tty": pack_text(self.tty),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> Joining:
+        """The opposite of `freeze`."""
+        return cls(
+            client_id=state["client_id"],
+            size=None,
+            read_only=state["read_only"],
+            from_seq=None,
+            replay_bytes=0,
+            pid=state["pid"],
+            tty=unpack_text(state["tty"]),
+        )
+
 
 class Client:
     """An attachment's I/O side. ``again``: it was here before."""
@@ -37,6 +62,25 @@ class Client:
         self.terminal: LentTerminal | None = None  # its own, while it is lent to us
         self.seen = 0  # meanwhile: the output that it knows of, and up to where it was asked to look
         self.asked = 0
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, without a terminal that is lent. ``keep`` gets each descriptor, and gives it back."""
+        return {
+            **self.joining.freeze(),
+            "rows": self.size.rows if self.size else None,
+            "cols": self.size.cols if self.size else None,
+            "since": self.since,
+            "again": self.again,
+            "socket": self.socket.freeze(keep),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> Client:
+        """The opposite of `freeze`, but for its socket."""
+        client = cls(Joining.thaw(state), state["since"], state["again"])
+        if state["rows"] is not None:
+            client.size = Size(rows=state["rows"], cols=state["cols"])
+        return client
 
     def let_go(self) -> None:
         """It is gone, or going: its terminal is its own."""

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
@@ -98,16 +98,7 @@ class Clients:
         number = self._next
         self._next += 1
         client = Client(joining, time.time(), self._knows(joining.client_id))
-        client.socket = FrameSocket(
-            sock,
-            self._loop,
-            on_message=lambda message, fds: self._on_message(number, message, fds),
-            on_close=lambda reason: self._on_closed(number, reason),
-            on_sent=lambda queued: self._on_sent(number, client, queued),
-            on_room=lambda: self._on_room(number, client),
-            unread=unread,
-        )
-        self._clients[number] = client
+        self._take_in(number, client, sock, unread)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         try:
             if self._closed:
@@ -130,6 +121,18 @@ class Clients:
             return False
         client.socket.process_unread()
         return True
+
+    def _take_in(self, number: int, client: Client, sock: socket.socket, unread: bytes) -> None:
+        client.socket = FrameSocket(
+            sock,
+            self._loop,
+            on_message=lambda message, fds: self._on_message(number, message, fds),
+            on_close=lambda reason: self._on_closed(number, reason),
+            on_sent=lambda queued: self._on_sent(number, client, queued),
+            on_room=lambda: self._on_room(number, client),
+            unread=unread,
+        )
+        self._clients[number] = client
 
     def describe(self) -> list[dict[str, Any]]:
         """Who is attached, for people to see."""
@@ -163,6 +166,33 @@ class Clients:
             self._gone.append((number, client.joining.client_id, reason))
             client.let_go()
         return client
+
+    # --- over an upgrade of the code --------------------------------------------------------------------
+
+    def recall(self) -> None:
+        """Give all terminals back that are lent to us. Their clients may lend them again."""
+        for number, client in list(self._clients.items()):
+            self._loans.give_back(number, client)
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, for `thaw`. ``keep`` gets each descriptor, and gives it back."""
+        return {
+            "next": self._next,
+            "gone": [list(one) for one in self._gone],
+            "clients": [[number, client.freeze(keep)] for number, client in self._clients.items()],
+            "leaving": self.leaving.freeze(keep),
+        }
+
+    def thaw(self, state: Mapping[str, Any], take: Callable[[int], int]) -> None:
+        """Serve those whom another one served. ``take`` makes descriptors ours."""
+        self._next = state["next"]
+        self._gone.extend((number, client_id, reason) for number, client_id, reason in state["gone"])
+        for number, about in state["clients"]:
+            client, connection = Client.thaw(about), about["socket"]
+            sock = socket.socket(fileno=take(connection["fd"]))
+            self._take_in(number, client, sock, connection["unread"])
+            client.socket.thaw(connection, take)
+        self.leaving.thaw(state["leaving"], take)
 
     # --- what they say ----------------------------------------------------------------------------------
 

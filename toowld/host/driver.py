@@ -188,6 +188,55 @@ class SessionHost:
             self._terminal.drain()
             self.tell(ev.ChildEnded(None, None, reason))
 
+    # --- over an upgrade of the code --------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether `freeze` can be called: nothing is half done, and nothing on its way to the disk."""
+        return not (self._running or self._events or self._effects or self._scrollback.busy)
+
+    def recall(self) -> None:
+        """Give all terminals back that are lent to us: `freeze` leaves them out. They may be lent again."""
+        self._clients.recall()
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """The session, its child and its clients as plain values, for `thaw`.
+
+        The child runs, and we are `settled`. We may go on afterwards, if nobody else does.
+
+        Args:
+            keep: gets each descriptor that is in there, and gives it back.
+        """
+        return {
+            "session": self.session.freeze(),
+            "terminal": self._terminal.freeze(keep),
+            "scrollback": self._scrollback.freeze(keep),
+            "clients": self._clients.freeze(keep),
+            "last_active_at": self.last_active_at,
+        }
+
+    @classmethod
+    def thaw(
+        cls,
+        state: Mapping[str, Any],
+        take: Callable[[int], int],
+        loop: Loop,
+        *,
+        on_changed: Callable[[], None],
+        on_finished: Callable[[], None],
+    ) -> SessionHost:
+        """The opposite of `freeze`. ``take`` makes a descriptor ours. Nothing is read or written yet."""
+        scrollback = state["scrollback"]
+        log = LogWriter.thaw(scrollback["log"], take)
+        session = Session.thaw(state["session"])
+        host = cls(loop, session, log, on_changed=on_changed, on_finished=on_finished)
+        host.last_active_at = state["last_active_at"]
+        host._scrollback.thaw(scrollback)
+        host._terminal.thaw(state["terminal"], take, paused=session.paused)
+        host._clients.thaw(state["clients"], take)
+        host._set_timer()
+        return host
+
     # --- the engine's turn ------------------------------------------------------------------------------
 
     def _run(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from toowld.host.loop import Loop
 from toowld.host.sockets import FrameSocket
@@ -49,6 +51,22 @@ class Leaving:
             until = (now if self.ended_at is None else self.ended_at) + LONGEST_CLOSE
             until = min(until, self._latest)
             self._wait_for(sock, sock.queued, until)
+
+    def freeze(self, keep: Callable[[int], int]) -> list[dict[str, Any]]:
+        """As plain values, for `thaw`. ``keep`` gets each descriptor, and gives it back."""
+        return [sock.freeze(keep) for sock in self._sockets]
+
+    def thaw(self, states: Sequence[Mapping[str, Any]], take: Callable[[int], int]) -> None:
+        """Say goodbye to those to whom another one was saying it; they get their time anew."""
+        for state in states:
+            sock = FrameSocket(
+                socket.socket(fileno=take(state["fd"])),
+                self._loop,
+                on_message=lambda message, fds: None,
+                on_close=lambda reason: None,
+            )
+            sock.thaw(state, take)
+            self.add(sock)
 
     def hurry(self) -> None:
         """Be through soon, with those who are still to come as well: a shutdown does not wait for a slow link."""

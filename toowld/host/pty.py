@@ -14,7 +14,8 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from toowld.errors import SpawnFailed
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
@@ -96,6 +97,20 @@ class Pty:
             raise
         os.set_blocking(fd, False)
         return cls(fd, keep_fd, pid, pidfd)
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, for `thaw`. ``keep`` gets each descriptor, and gives it back."""
+        return {
+            "fd": keep(self.fd),
+            "keep_fd": keep(self._keep_fd),
+            "pid": self.pid,
+            "pidfd": keep(self.pidfd),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any], take: Callable[[int], int]) -> Pty:
+        """The opposite of `freeze`: the child is still a child of this process. ``take`` makes descriptors ours."""
+        return cls(take(state["fd"]), take(state["keep_fd"]), state["pid"], take(state["pidfd"]))
 
     def folder(self) -> str | None:
         """Where the child is now; None where the kernel does not say (it is gone, or setuid)."""

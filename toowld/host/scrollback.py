@@ -5,7 +5,7 @@ What is in the files is `toowld.log`'s business; when something is to be written
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from toowld.host.aside import Aside
@@ -14,7 +14,7 @@ from toowld.log.cursor import Cursor
 from toowld.log.format import FOLDER_EVERY
 from toowld.log.writer import LogWriter
 from toowld.session import effects as do
-from toowld.wire.text import pack_text
+from toowld.wire.text import pack_text, unpack_text
 
 if TYPE_CHECKING:
     from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
@@ -86,6 +86,25 @@ class Scrollback:
         if folder != noted or self._writer.end - seq > FOLDER_EVERY:
             self._noted = (folder, self._writer.end)
             self._writer.mark("folder", cwd=pack_text(folder))
+
+    # --- over an upgrade of the code --------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is on its way to the disk just now."""
+        return self._syncing is not None
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, for `thaw`; not while `busy`. ``keep`` gets each descriptor, and gives it back."""
+        folder, seq = self._noted
+        return {"log": self._writer.freeze(keep), "noted": [pack_text(folder), seq]}
+
+    def thaw(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was, with the log that it had."""
+        folder, seq = state["noted"]
+        self._noted = (unpack_text(folder), seq)
+        if self.log.degraded:
+            self._retry = self._loop.call_at(self._loop.time() + LOG_RETRY, self._try_again)
 
     # --- to the disk ------------------------------------------------------------------------------------
 

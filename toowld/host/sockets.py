@@ -12,7 +12,8 @@ import socket
 import stat
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from toowld.errors import RemoteProtocolError
 from toowld.host.loop import Loop
@@ -140,6 +141,36 @@ class FrameSocket:
     @property
     def is_open(self) -> bool:
         return self._open
+
+    # --- over an upgrade of the code --------------------------------------------------------------------
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, for `thaw`. ``keep`` gets each descriptor that is in there, and gives it back."""
+        assert not any(fds for _, fds in self._out), "nobody who is upgraded sends descriptors"
+        used = self._received - self._decoder.pending
+        return {
+            "fd": keep(self._fd),
+            "unread": self._decoder.unread,
+            "fds": [[end - used, [keep(fd) for fd in fds]] for end, fds in self._fds],
+            "out": b"".join(piece for piece, _ in self._out),
+            "room_wanted": self._room_wanted,
+            "deaf": self._deaf,
+            "held": self._held,
+        }
+
+    def thaw(self, state: Mapping[str, Any], take: Callable[[int], int]) -> None:
+        """Go on where another one was, whose descriptor and ``unread`` we were made with."""
+        self._fds.extend((end, [take(fd) for fd in fds]) for end, fds in state["fds"])
+        self._deaf = state["deaf"]
+        self._room_wanted = state["room_wanted"]
+        if state["out"]:
+            self._out.append((state["out"], ()))
+            self.queued = len(state["out"])
+        if not self._deaf and (self._out or self._room_wanted):
+            self._start_writing()
+        if state["held"]:
+            self._held = True
+            self._loop.remove_reader(self._fd)
 
     # --- receiving --------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.loop import Loop
@@ -66,6 +67,21 @@ class Terminal:
         assert self._pty is not None
         self._loop.add_reader(self._pty.fd, self._on_readable)
         self._loop.add_reader(self._pty.pidfd, self._on_child_ended)
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """The child that runs, as plain values for `thaw`. ``keep`` gets each descriptor, and gives it back."""
+        assert self._pty is not None
+        return {**self._pty.freeze(keep), "typed": b"".join(self._typed)}
+
+    def thaw(self, state: Mapping[str, Any], take: Callable[[int], int], *, paused: bool) -> None:
+        """Go on with a child that another one had. ``take`` makes descriptors ours."""
+        self._pty = Pty.thaw(state, take)
+        self.listen()
+        if paused:
+            self._loop.remove_reader(self._pty.fd)
+        if state["typed"]:
+            self._typed.append(state["typed"])
+            self._loop.add_writer(self._pty.fd, self._flush)
 
     @property
     def folder(self) -> str | None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment, segment_name
 
@@ -43,6 +45,43 @@ class LogFolder:
         self.loaded = False
         self._limit = limit
         self._segment_bytes = segment_bytes
+
+    def freeze(self) -> dict[str, Any]:
+        """As plain values, for `thaw`."""
+        return {
+            "segments": [[segment.seq, segment.size, segment.unsynced] for segment in self.segments],
+            "new_names": self.new_names,
+            "loaded": self.loaded,
+        }
+
+    def thaw(self, state: Mapping[str, Any]) -> None:
+        """Know what another one knew."""
+        for seq, size, unsynced in state["segments"]:
+            segment = Segment(self._path_of(seq), seq, size)
+            segment.unsynced = unsynced
+            self.segments.append(segment)
+        self.new_names = state["new_names"]
+        self.loaded = state["loaded"]
+
+    def check_tail(self) -> int | None:
+        """Read the newest segment as whoever begins anew does. Returns the end of its output; None without one.
+
+        Raises:
+            ValueError: it does not hold what it is known to hold.
+        """
+        if not self.segments:
+            return None
+        newest = self.segments[-1]
+        try:
+            good, end = _whole_records(newest)
+        except FileNotFoundError:  # somebody deleted it; who writes finds out, and knows what to do
+            return None
+        if good != newest.size:
+            raise ValueError(f"the log can be read up to byte {good} of {newest.size}: {newest.path}")
+        return end
+
+    def _path_of(self, seq: int) -> str:
+        return f"{self.path}/{segment_name(seq)}"
 
     @property
     def bytes_used(self) -> int:
@@ -83,7 +122,7 @@ class LogFolder:
         known = self.segments[-1] if self.segments and self.segments[-1].seq == seq else None
         if known is None:
             self._make_room()
-        segment = known or Segment(f"{self.path}/{segment_name(seq)}", seq, 0)
+        segment = known or Segment(self._path_of(seq), seq, 0)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(segment.path, flags, 0o600)
         try:
@@ -130,21 +169,27 @@ class LogFolder:
 
 def _cut_torn_tail(segment: Segment) -> int:
     """Cut what is no whole record off the end. Returns the end of the segment's output."""
+    good, end = _whole_records(segment)
+    if good != segment.size:
+        os.truncate(segment.path, good)
+        segment.size = good
+    return end
+
+
+def _whole_records(segment: Segment) -> tuple[int, int]:
+    """Where the last whole record ends of those that begin below ``size``, and the seq there."""
     scanner = SegmentScan(segment.seq)
     good = 0
     fd = open_segment(segment.path)
     try:
         while True:
-            data = os.pread(fd, PIECE, scanner.offset)
+            wanted = min(PIECE, segment.size - scanner.offset)
+            data = os.pread(fd, wanted, scanner.offset)
             final = len(data) < PIECE
             for record in scanner.feed(data, final=final):
                 if record is not None:
                     good = scanner.offset
             if final:
-                break
+                return good, scanner.seq
     finally:
         os.close(fd)
-    if good != segment.size:
-        os.truncate(segment.path, good)
-        segment.size = good
-    return scanner.seq

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from operator import attrgetter
+from typing import Any
 
 from toowld.log.format import HEADER_BYTES, OUTPUT, RESIZE, LogRecord, pack_size
 from toowld.wire.messages import Size
@@ -30,6 +32,21 @@ class Ring:
         self._first = 0
         self.bytes_used = 0
         self.size = size
+
+    def freeze(self) -> dict[str, Any]:
+        """As plain values, for `thaw`."""
+        records = self._records[self._first :]
+        return {
+            "records": [[item.type, item.seq, item.wall_us, item.mono_us, item.payload] for item in records],
+            "rows": self.size.rows,
+            "cols": self.size.cols,
+        }
+
+    def thaw(self, state: Mapping[str, Any]) -> None:
+        """Hold what another one held."""
+        self.size = Size(rows=state["rows"], cols=state["cols"])
+        for fields in state["records"]:
+            self.add(LogRecord(*fields))
 
     def __bool__(self) -> bool:
         return self._first < len(self._records)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toowld.log.cursor import Cursor, replay_start
@@ -35,6 +35,7 @@ from toowld.log.format import (
 from toowld.log.ring import Ring
 from toowld.log.sync import Sync
 from toowld.wire.messages import Size
+from toowld.wire.text import pack_text, unpack_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ class LogWriter:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         session_id: str,
         *,
         limit: int = DEFAULT_LIMIT,
@@ -87,6 +88,7 @@ class LogWriter:
         wall: Callable[[], int] = time.time_ns,
         mono: Callable[[], int] = time.monotonic_ns,
         writev: Callable[[int, Sequence[Any]], int] = os.writev,
+        begin: bool = True,
     ) -> None:
         """Open the log for writing.
 
@@ -96,6 +98,7 @@ class LogWriter:
             seq: where to go on at least. Give what the session's record says: bytes that clients have seen
                 and that a power cut took from the disk must not have their seqs used again.
             boot, wall, mono, writev: for tests.
+            begin: touch the files; without it, `thaw` tells how they are.
         """
         limit = max(limit, MIN_LIMIT)
         # At least four segments, or dropping one would drop most of what is held.
@@ -122,11 +125,74 @@ class LogWriter:
         self._resize_due = False
         self._reading: Cursor | None = None
         self._sync: Sync | None = None  # under way
+        if not begin:
+            return
         try:
             self._load()
             self._open(self.end, size, wall() // 1000, mono() // 1000)
         except OSError as error:
             self._degrade(error)
+
+    # Over an upgrade of the code
+
+    def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """As plain values, for `thaw`. No sync is under way; a running segment goes on, with its descriptor.
+
+        Args:
+            keep: gets each descriptor that is in there, and gives it back.
+        """
+        assert self._sync is None
+        return {
+            "folder": pack_text(self._folder.path),
+            "session": self._session_id,
+            "limit": self.limit,
+            "segment_bytes": self._segment_bytes,
+            "boot": self._boot,
+            "rows": self.size.rows,
+            "cols": self.size.cols,
+            "end": self.end,
+            "degraded": self.degraded,
+            "error": self.error,
+            "dirty": self.dirty,
+            "resize_due": self._resize_due,
+            "fd": keep(self._fd) if self._fd >= 0 else None,
+            "files": self._folder.freeze(),
+            "ring": self.ring.freeze(),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any], take: Callable[[int], int]) -> LogWriter:
+        """The opposite of `freeze`; touches no file. ``take`` makes the descriptors ours."""
+        writer = cls(
+            unpack_text(state["folder"]),
+            state["session"],
+            limit=state["limit"],
+            segment_bytes=state["segment_bytes"],
+            size=Size(rows=state["rows"], cols=state["cols"]),
+            seq=state["end"],
+            boot=state["boot"],
+            begin=False,
+        )
+        writer.degraded = state["degraded"]
+        writer.error = state["error"]
+        writer.dirty = state["dirty"]
+        writer._resize_due = state["resize_due"]
+        writer._folder.thaw(state["files"])
+        writer.ring.thaw(state["ring"])
+        if state["fd"] is not None:
+            writer._fd, writer._current = take(state["fd"]), writer.segments[-1]
+            writer._index_at = writer._current.size + _INDEX_STEP
+        return writer
+
+    def check(self) -> None:
+        """Make sure that the files hold what we know of them, at their end. Nothing is known while degraded.
+
+        Raises:
+            ValueError, OSError: they don't, or can't be read.
+        """
+        end = None if self.degraded else self._folder.check_tail()
+        if end is not None and end != self.end:
+            raise ValueError(f"the log ends at {end}, not at {self.end}: {self._folder.path}")
 
     # What callers ask
 

@@ -9,10 +9,12 @@ before it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from toowld.session import queries
-from toowld.session.queries import Query
+from toowld.session.queries import Kind, Query
 from toowld.wire import Size
 
 #: How long the screen may take (seconds). Ten times what it takes with an idle processor, and half of what the
@@ -40,6 +42,21 @@ class Answers:
 
     def __init__(self) -> None:
         self.waiting: deque[_Pending] = deque()
+
+    def freeze(self) -> list[list[Any]]:
+        """As plain values, for `thaw`."""
+        return [
+            [one.query.kind.name, one.query.text, one.query.end, one.otherwise, one.answer, one.deadline]
+            for one in self.waiting
+        ]
+
+    @classmethod
+    def thaw(cls, state: Sequence[Sequence[Any]]) -> Answers:
+        """The opposite of `freeze`."""
+        answers = cls()
+        for kind, text, end, otherwise, answer, deadline in state:
+            answers.waiting.append(_Pending(Query(Kind[kind], text, end), otherwise, answer, deadline))
+        return answers
 
     def ask(self, query: Query, size: Size, now: float) -> bool:
         """Take a question; whether the screen has to be looked at for it."""

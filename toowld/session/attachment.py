@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from toowld.session.outbox import Outbox
 from toowld.session.queries import ReplyFilter
 from toowld.session.states import AttachmentMove, AttachmentState, next_attachment_state
@@ -48,6 +51,35 @@ class Attachment:
         self.outbox = Outbox(now)
         self.replies = ReplyFilter()
         self._state = AttachmentState.REPLAYING
+
+    def freeze(self) -> dict[str, Any]:
+        """As plain values, for `thaw`. Nothing is being read for it: the log answers at once."""
+        assert not self.reading and self.seq >= 0
+        return {
+            "client": self.client,
+            "client_id": self.client_id,
+            "seq": self.seq,
+            "state": self._state.value,
+            "allowance": self.allowance,
+            "rows": self.size.rows if self.size else None,
+            "cols": self.size.cols if self.size else None,
+            "read_only": self.read_only,
+            "typed_at": self.typed_at,
+            "outbox": self.outbox.freeze(),
+            "replies": self.replies.freeze(),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> Attachment:
+        """The opposite of `freeze`."""
+        size = None if state["rows"] is None else Size(rows=state["rows"], cols=state["cols"])
+        attachment = cls(state["client"], state["client_id"], size, state["read_only"], state["typed_at"])
+        attachment.seq = state["seq"]
+        attachment.allowance = state["allowance"]
+        attachment.outbox = Outbox.thaw(state["outbox"])
+        attachment.replies = ReplyFilter.thaw(state["replies"])
+        attachment._state = AttachmentState(state["state"])
+        return attachment
 
     @property
     def state(self) -> AttachmentState:

@@ -29,7 +29,7 @@ clients show old output without its questions. With a single terminal, output is
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
@@ -172,6 +172,59 @@ class Session:
         if self._paused and (lead := self._lead()) is not None and lead.outbox.waits:
             times.append(lead.outbox.stalls_at)
         return min(times, default=None)
+
+    # --- over an upgrade of the code --------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether the PTY is not to be read now."""
+        return self._paused
+
+    def freeze(self) -> dict[str, Any]:
+        """A session whose child runs as plain values: `thaw` goes on with it, in newer code and on the same clock.
+
+        What is in here, all later versions must understand: docs/protocol.md has it.
+        """
+        assert self.state is SessionState.RUNNING
+        return {
+            "seq": self.seq,
+            "rows": self.size.rows,
+            "cols": self.size.cols,
+            "pid": self.pid,
+            "about": dict(self.about),
+            "attachments": [attachment.freeze() for attachment in self.attachments.values()],
+            "input": self.input.freeze(),
+            "sync_at": self._sync_at,
+            "paused": self._paused,
+            "kill_plan": [list(step) for step in self._kill_plan],
+            "kill_at": self._kill_at,
+            "end_requested": self.end_requested,
+            "scanned": None if self._scanner is None else self._scanner.begun,
+            "unseen_since": self._unseen_since,
+            "answers": self._answers.freeze(),
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> Session:
+        """The opposite of `freeze`."""
+        session = cls(seq=state["seq"], size=Size(rows=state["rows"], cols=state["cols"]))
+        session.state = SessionState.RUNNING
+        session.pid = state["pid"]
+        session.about = dict(state["about"])
+        session.attachments = {
+            attachment.client: attachment for attachment in map(Attachment.thaw, state["attachments"])
+        }
+        session.input = InputQueue.thaw(state["input"])
+        session._sync_at = state["sync_at"]
+        session._paused = state["paused"]
+        session._kill_plan = [(signum, wait) for signum, wait in state["kill_plan"]]
+        session._kill_at = state["kill_at"]
+        session.end_requested = state["end_requested"]
+        session._scanner = None if state["scanned"] is None else QueryScanner(state["scanned"])
+        session._terminals = sum(attachment.has_terminal for attachment in session.attachments.values())
+        session._unseen_since = state["unseen_since"]
+        session._answers = Answers.thaw(state["answers"])
+        return session
 
     # --- the child --------------------------------------------------------------------------------------
 

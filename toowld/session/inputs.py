@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 
@@ -23,6 +24,24 @@ class InputQueue:
         self._away: OrderedDict[str, None] = OrderedDict()  # those of them that left, the longest ago first
         self._waiting: deque[tuple[str | None, int, int]] = deque()  # client id, its end seq, bytes left
         self._pending: dict[str | None, int] = {}  # client id, None for what is injected -> bytes waiting
+
+    def freeze(self) -> dict[str, Any]:
+        """As plain values, for `thaw`."""
+        return {
+            "taken": dict(self._taken),
+            "away": list(self._away),
+            "waiting": [list(item) for item in self._waiting],
+        }
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> InputQueue:
+        """The opposite of `freeze`."""
+        queue = cls()
+        queue._taken.update(state["taken"])
+        queue._away.update(dict.fromkeys(state["away"]))
+        for client_id, end, left in state["waiting"]:
+            queue._wait(client_id, end, left)
+        return queue
 
     @property
     def pending(self) -> int:

@@ -6,6 +6,9 @@ client may be given, and when it counts as stalled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 #: Beyond this, one who is live gets no more, and is helped from the log later. Four PTY wake-ups of 64 KiB fit, so
 #: that a healthy viewer is never behind just because it had no turn between two of them.
 HIGH = 256 << 10
@@ -32,6 +35,18 @@ class Outbox:
         self.queued = 0
         self.awaits_room = False  # nothing may be queued, but the kernel still holds too much of ours
         self._progress_at = now
+
+    def freeze(self) -> dict[str, Any]:
+        """As plain values, for `thaw`."""
+        return {"queued": self.queued, "awaits_room": self.awaits_room, "progress_at": self._progress_at}
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> Outbox:
+        """The opposite of `freeze`."""
+        outbox = cls(state["progress_at"])
+        outbox.queued = state["queued"]
+        outbox.awaits_room = state["awaits_room"]
+        return outbox
 
     def add(self, count: int, now: float) -> None:
         """``count`` bytes were queued."""

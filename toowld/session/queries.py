@@ -15,7 +15,9 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from toowld.wire import Size
 
@@ -117,10 +119,19 @@ _LONGEST_REPLY = 64 << 10
 
 
 class QueryScanner:
-    """Finds queries in one stream of output, however it was cut into reads."""
+    """Finds queries in one stream of output, however it was cut into reads.
 
-    def __init__(self) -> None:
-        self._begun = b""
+    Args:
+        begun: the end of what another one was fed (`QueryScanner.begun`), whose place this takes.
+    """
+
+    def __init__(self, begun: bytes = b"") -> None:
+        self._begun = begun
+
+    @property
+    def begun(self) -> bytes:
+        """The end of what was fed, if that may become a query."""
+        return self._begun
 
     def feed(self, data: bytes, seq: int) -> list[Query]:
         """The queries that end in ``data``, which begins at ``seq``."""
@@ -149,6 +160,19 @@ class ReplyFilter:
     def __init__(self) -> None:
         self._unwanted: Counter[Kind] = Counter()
         self._begun = b""
+
+    def freeze(self) -> dict[str, Any]:
+        """As plain values, for `thaw`."""
+        unwanted = {kind.name: count for kind, count in self._unwanted.items()}
+        return {"unwanted": unwanted, "begun": self._begun}
+
+    @classmethod
+    def thaw(cls, state: Mapping[str, Any]) -> ReplyFilter:
+        """The opposite of `freeze`."""
+        replies = cls()
+        replies._unwanted.update({Kind[name]: count for name, count in state["unwanted"].items()})
+        replies._begun = state["begun"]
+        return replies
 
     def expect(self, kind: Kind) -> None:
         """One answer of that kind will come, and somebody else's counts."""

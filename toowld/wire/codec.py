@@ -193,6 +193,11 @@ class FrameDecoder:
         """How many bytes wait for the rest of their frame."""
         return len(self._buffer)
 
+    @property
+    def unread(self) -> bytes:
+        """Everything not yet decoded."""
+        return bytes(self._buffer)
+
     def take_unread(self) -> bytes:
         """Everything not yet decoded; afterwards empty. For handing a stream over to another process."""
         unread = bytes(self._buffer)
