@@ -9,7 +9,8 @@ from typing import Any
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
 from toowl.commands._text import age, safe, size
-from toowl.commands.ls import as_text, status
+from toowl.commands.ls import as_text, is_of_another_version, status
+from toowld import __version__
 from toowld.wire import SEQ_LEAP
 
 SUMMARY = "show all that is known about a session"
@@ -68,7 +69,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("cwd", text("cwd")),
         ("pid", text("pid")),
         ("custodian", text("custodian_pid")),
-        ("custodian version", text("custodian_version")),
+        ("custodian version", _version(text("custodian_version"), info)),
         ("size", f"{info['cols']}x{info['rows']}" if info.get("cols") and info.get("rows") else None),
         ("created", moment("created_at")),
         ("last active", moment("last_active_at")),
@@ -79,6 +80,13 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("log error", text("log_error")),
     ]
     return [(key, value) for key, value in found if value is not None]
+
+
+def _version(version: str | None, info: dict[str, Any]) -> str | None:
+    """Of whoever keeps it; the command that brings it to ours, if it is another one."""
+    if not is_of_another_version(info):
+        return version
+    return f"{version}; `toowld upgrade {info.get('id')}` has it go on with {__version__}"
 
 
 def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:

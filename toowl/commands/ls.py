@@ -11,6 +11,7 @@ import sys
 import time
 
 from toowl.commands import _quick, _text
+from toowld import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ def _print_table(sessions: list[dict[str, Any]]) -> int:
         rows, _terminal_width(), shrink=(_COMMAND, _CWD, _NAME, _COMMAND), keep_end=(_CWD,)
     ):
         print(line)
+    if others := sum(is_of_another_version(session) for session in sessions) if _terminal_width() else 0:
+        sys.stdout.flush()
+        print(f"{others} kept by another version of toowl: `toowld upgrade --all`", file=sys.stderr)
     if not sessions:
         sys.stdout.flush()
         print("no sessions yet: `toowl new` makes one", file=sys.stderr)
@@ -104,6 +108,11 @@ def status(session: dict[str, Any]) -> str:
     mark = "P" if session.get("persistent") else "-"
     degraded = ", degraded" if session.get("degraded") else ""
     return f"{mark} {_text.safe(str(session.get('display', '?')))}{degraded}"
+
+
+def is_of_another_version(session: dict[str, Any]) -> bool:
+    """Whether a session that runs is kept by a custodian of another toowl than this."""
+    return session.get("custodian_version") not in (None, __version__)
 
 
 def _row(session: dict[str, Any], home: str, now: float) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from toowld.daemon.pages import LOG_PAGE, log_page
 from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
+from toowld.daemon.upgrading import upgrade
 from toowld.errors import (
     AttachRefused,
     CustodianLost,
@@ -83,6 +84,7 @@ class Broker:
             "remove": self._remove,
             "restart": self._restart,
             "restore": self._restore,
+            "upgrade": self._upgrade,
             "read_log": self._read_log,
             "screen": self._screen,
             **own,
@@ -217,6 +219,10 @@ class Broker:
         entry = self._registry.find(params.text("session"))
         notices = await self._lifecycle.restore(entry, params.environment("env", {}))
         return entry.info() | {"notices": notices}
+
+    async def _upgrade(self, params: Params) -> Mapping[str, Any]:
+        entry = await self._settled(params)
+        return await upgrade(entry, _keeper_of(entry), dry_run=params.flag("dry_run", False))
 
     async def _read_log(self, params: Params) -> Mapping[str, Any]:
         """One page of a session's log. Its files are read here; only what they lack is asked of who keeps it."""

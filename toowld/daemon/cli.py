@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from toowld import __version__, paths
 from toowld.client import Client
-from toowld.daemon import doctor, install
+from toowld.daemon import doctor, install, upgrade
 from toowld.errors import DaemonUnreachable, RefusedError, ToowlError
 
 _DESCRIPTION = """\
@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
         "doctor", help="check that sessions will survive, and say what to do where not"
     )
     check.add_argument("--json", action="store_true", help="as one JSON object")
+    upgrade.add_arguments(
+        commands.add_parser("upgrade", help="have the keepers of running sessions go on with the newest code")
+    )
     install.add_arguments(commands.add_parser("install", help="write a systemd unit for this toowld"))
     return top
 
@@ -65,6 +68,7 @@ def main(argv: list[str]) -> int:
         "stop": _stop,
         "reload": _reload,
         "doctor": lambda args: doctor.run(paths.resolve(), args.json),
+        "upgrade": upgrade.run,
         "install": install.run,
     }
     try:

@@ -42,6 +42,14 @@ class CustodianKeeper:
     def hangs(self) -> bool:
         return bool(self.link.overdue)
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What it says that it can do, of what not every custodian can."""
+        named = self.link.hello.result().about.get("features")
+        return (
+            tuple(feature for feature in named if isinstance(feature, str)) if isinstance(named, list) else ()
+        )
+
     async def request(
         self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
     ) -> Mapping[str, Any]:

@@ -45,6 +45,8 @@ class News:
             self._answering.look(entry.record.id, keeper, info.get("questions", ()))
         before = entry.live
         entry.live = info
+        if isinstance(build := info.get("build"), str):
+            entry.custodian_build = build
         if entry.record.state is State.STARTING:
             return  # `Starting` is not done yet, and looks at `live` when it is
         self._tell(entry, attendance.changes(before, info))

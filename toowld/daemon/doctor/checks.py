@@ -82,15 +82,17 @@ def check_versions(facts: Facts) -> Findings:
             f"this is toowl {facts.version}, the running daemon is {facts.report['version']}",
             "restart the daemon: persistent sessions live on (toowld stop && toowld --detach, or systemctl)",
         )
-    others: dict[str, list[str]] = {}
+    others: dict[tuple[str, bool], list[str]] = {}
     for keeper in facts.keepers:
         if keeper.build is not None and keeper.build != facts.version:
-            others.setdefault(keeper.build, []).append(keeper.session)
-    for version, sessions in sorted(others.items()):
+            others.setdefault((keeper.build, keeper.upgradable), []).append(keeper.session)
+    for (version, upgradable), sessions in sorted(others.items()):
         yield warn(
             "versions",
             f"toowl {version} keeps {some_of(sessions)}, started before the upgrade",
-            f"nothing has to be done; a session started anew is kept by {facts.version}",
+            f"toowld upgrade --all: they go on with {facts.version}, and nobody in there notices"
+            if upgradable
+            else f"nothing has to be done; a session started anew is kept by {facts.version}",
         )
     if not others and (facts.report is None or facts.report["version"] == facts.version):
         yield ok("versions", f"{facts.version} everywhere")

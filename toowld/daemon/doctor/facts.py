@@ -47,6 +47,7 @@ class Keeper:
     session: str
     pid: int | None  # None: nobody listens, the socket is stale
     build: str | None = None  # None: it listens, but did not answer
+    upgradable: bool = False  # it can replace its code while its session goes on
     mismatch: str | None = None  # it did, and speaks no version of ours: which
     cgroup: str | None = None
 

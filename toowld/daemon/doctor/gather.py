@@ -148,12 +148,18 @@ def _call_keeper(path: Path) -> Keeper:
         return Keeper(session=path.stem, pid=None)
     try:
         with Client.connect_path(path, timeout=_HELLO_SECONDS) as client:
-            build = str(client.hello.about.get("build", "?"))
+            about = client.hello.about
     except VersionMismatch as error:
         return Keeper(session=path.stem, pid=pid, mismatch=str(error), cgroup=cgroup_of(pid))
     except ToowlError:
-        build = None
-    return Keeper(session=path.stem, pid=pid, build=build, cgroup=cgroup_of(pid))
+        return Keeper(session=path.stem, pid=pid, cgroup=cgroup_of(pid))
+    return Keeper(
+        session=path.stem,
+        pid=pid,
+        build=str(about.get("build", "?")),
+        upgradable="Upgrade" in (about.get("features") or ()),
+        cgroup=cgroup_of(pid),
+    )
 
 
 def cgroup_of(pid: int) -> str | None:
