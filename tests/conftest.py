@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -21,6 +22,12 @@ def sandbox() -> Iterator[Sandbox]:
     """A private toowl namespace; every process in it ends with the test."""
     with Sandbox() as box:
         yield box
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of later collections: the tests that count descriptors ask for hundreds."""
+    gc.collect()
+    gc.freeze()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
