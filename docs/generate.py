@@ -10,7 +10,6 @@ same parsers give the same bytes.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is 
 
 from toowl.commands import COMMANDS  # noqa: E402
 from toowl.commands import help as overview  # noqa: E402
+from toowld.classes import fields  # noqa: E402
 from toowld.daemon.cli import parser as toowld_parser  # noqa: E402
 from toowld.daemon.config import Config  # noqa: E402
 
@@ -63,7 +63,7 @@ _SETTINGS_INTRODUCTION = (
 def _settings() -> list[tuple[str, str]]:
     return [
         (setting.name, f"{setting.metadata['means']} (default: {setting.default:.12g})")
-        for setting in dataclasses.fields(Config)
+        for setting in fields(Config)
     ]
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from toowl.banner import byte_count
 from toowl.replay import QueryFilter
 from toowld import errors, wire
+from toowld.classes import frozen
 from toowld.wire.text import unpack_text
 
 #: Unacknowledged input in flight. Enough to keep a fast link busy; the session accepts 1 MiB.
@@ -46,21 +46,21 @@ class Phase(enum.Enum):
     OVER = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lost:
     """In place of output that is no longer held."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice:
     """Between two pieces of output: something of ours that the user must know."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """What paints the session as it was before ``seq``, and the beginning of a sequence that goes on there.
 
@@ -73,7 +73,7 @@ class Picture:
     fresh_line: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """How an attachment ended: what to tell the user, and the exit status; or an error instead.
 

@@ -16,11 +16,11 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from toowl.reconnect import Backoff, Clocks, Keepalive, LinkState, Reconnector
 from toowld import __version__, errors, wire
+from toowld.classes import define, frozen
 from toowld.client import Client
 from toowld.paths import Paths
 
@@ -40,7 +40,7 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
 _FINAL = (errors.SessionNotFound, errors.ProtocolError)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Established:
     """A connection that is an attachment now. ``decoder`` may hold messages already."""
 
@@ -163,7 +163,7 @@ class Dial:
             self._socket = None
 
 
-@dataclass(slots=True)
+@define
 class Dialler:
     """Where a session can be reached.
 

@@ -19,8 +19,9 @@ While a bracketed paste runs nothing is a chord: the rest of a paste must not en
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from toowld.classes import frozen
 
 #: Ctrl-\ : hardly used by programs (its default meaning, SIGQUIT, is wanted even less often than Ctrl-Z).
 PREFIX = 0x1C
@@ -52,19 +53,19 @@ _RELEASED = re.compile(
 _REPORT = re.compile(rb"\x1b\[(?:[<>=?][\x20-\x3f]*[\x40-\x7e]|[MIO])")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Send:
     """These bytes are for the session."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DetachRequested:
     """The user wants to detach."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HelpRequested:
     """The user wants the list of chords."""
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from toowld.classes import frozen
 from toowld.errors import LocalProtocolError
 
 #: First delay on a local socket: what a custodian or a daemon needs to be there again is some ten milliseconds.
@@ -103,7 +103,7 @@ class Backoff:
         self._next = self._base
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Clocks:
     """What the clocks say at one moment. ``boottime`` goes on while the machine sleeps, ``wall`` can be set."""
 

@@ -18,9 +18,9 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from toowld.classes import frozen
 from toowld.errors import ToowlError
 
 #: ``sockaddr_un.sun_path`` holds 108 bytes with the closing NUL (unix(7)).
@@ -36,7 +36,7 @@ class UnsafeFolder(ToowlError):
     code = "unsafe-folder"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paths:
     """All paths of one toowl namespace."""
 

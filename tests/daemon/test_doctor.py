@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from tests.harness import Sandbox
 from toowld import __version__, wire
+from toowld.classes import replace
 from toowld.daemon.doctor import Facts, Finding, Status, as_object, as_text, examine, exit_status, gather, run
 from toowld.daemon.doctor.facts import Folder, Keeper, Service
 from toowld.daemon.doctor.gather import (

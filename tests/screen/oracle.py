@@ -6,9 +6,9 @@ means a difference.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
+from toowld.classes import fields
 from toowld.screen.model import Model
 from toowld.screen.render import MOUSE, MOUSE_FORMATS, render
 from toowld.screen.state import CharacterSets, Cursor, Grid, Link, Row, Style, Terminal

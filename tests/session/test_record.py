@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import string
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toowld.classes import fields, replace
 from toowld.session.record import BadRecord, Record, State, decode, encode
 
 #: As os.fsdecode gives it: any bytes, with those that are not UTF-8 as lone surrogates.
@@ -135,7 +135,7 @@ values = st.recursive(
 )
 
 
-@given(st.sampled_from([field.name for field in dataclasses.fields(Record)]), values)
+@given(st.sampled_from([one.name for one in fields(Record)]), values)
 def test_a_value_of_any_type_is_refused_or_a_record(name: str, value: object) -> None:
     try:
         found = Record.from_map({**Record("0123abcd").to_map(), name: value})
@@ -184,7 +184,7 @@ def test_an_impossible_size_is_refused(rows: int, cols: int) -> None:
     ],
 )
 def test_what_can_be_brought_back(facts: dict[str, Any], wanted: bool) -> None:
-    assert dataclasses.replace(Record("0123abcd", state=State.ENDED), **facts).restorable is wanted
+    assert replace(Record("0123abcd", state=State.ENDED), **facts).restorable is wanted
 
 
 def test_a_change_is_a_later_version() -> None:

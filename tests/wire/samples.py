@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from toowld.classes import fields, frozen
 from toowld.wire import messages
 from toowld.wire.messages import BY_TAG, Message
 
@@ -34,8 +34,8 @@ _BY_TYPE: Mapping[str, st.SearchStrategy[Any]] = {
 
 
 def _any_of(cls: type[Message]) -> st.SearchStrategy[Message]:
-    fields = {field.name: _BY_TYPE[str(field.type)] for field in dataclasses.fields(cls)}
-    return st.builds(cls, **fields)
+    values = {one.name: _BY_TYPE[one.type] for one in fields(cls)}
+    return st.builds(cls, **values)
 
 
 any_message: st.SearchStrategy[Message] = st.one_of([_any_of(cls) for cls in BY_TAG.values()])
@@ -52,7 +52,7 @@ def _from_json(value: Any) -> Any:
     return value
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Vector:
     """One frozen form: its bytes, the message, and whether we still send exactly these bytes."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toowl.when import FORMS, parse_when
+from toowld.classes import frozen
 from toowld.errors import UsageError
 from toowld.log.format import MARK, OUTPUT, LogRecord, pack_mark
 from toowld.log.reader import GapMark
@@ -23,7 +23,7 @@ _UNFINISHED = re.compile(rb"(?:\x1b(?:\[[0-?]*[ -/]*|[ -/]*)|[\xc2-\xf4][\x80-\x
 _LONGEST = 256
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """From ``since`` to ``until``, in µs since the epoch; None: no limit on that side.
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from toowl.commands import ALIASES, COMMANDS
 from toowl.commands.help import command as parser_of
+from toowld.classes import frozen
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Option:
     """One option of a command."""
 
@@ -27,7 +27,7 @@ class Option:
     repeats: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """One command, with its other names."""
 

@@ -18,11 +18,11 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cbor2
 
+from toowld.classes import frozen
 from toowld.custodian.loop import EpollLoop
 from toowld.errors import UpgradeFailed
 from toowld.host import SessionHost, Timer
@@ -47,7 +47,7 @@ SETTLE = 0.02
 _TAIL = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Program:
     """How the new code is run; ``--custodian`` and more come behind ``argv``."""
 

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toowld.classes import Field, field, fields, frozen
 from toowld.errors import ConfigError
 
 GATE = "TOOWLD_PERSISTENT_SESSIONS"
@@ -23,7 +22,7 @@ def _setting(default: float, least: float, means: str) -> Any:
     return field(default=default, metadata={"least": least, "means": means})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """The settings of one daemon; the table ``[daemon]`` of the file. What they mean also stands in the manual."""
 
@@ -65,7 +64,7 @@ def load(path: Path) -> Config:
     table = data.get("daemon", {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: 'daemon' must be a table: begin it with [daemon]")
-    settings = {setting.name: setting for setting in dataclasses.fields(Config)}
+    settings = {setting.name: setting for setting in fields(Config)}
     for key in table:
         if key not in settings:
             raise ConfigError(f"{path}: unknown key 'daemon.{key}'; known are {', '.join(sorted(settings))}")
@@ -73,7 +72,7 @@ def load(path: Path) -> Config:
     return Config(**checked)
 
 
-def _checked(path: Path, setting: dataclasses.Field[Any], value: object) -> int | float:
+def _checked(path: Path, setting: Field, value: object) -> int | float:
     least, whole = setting.metadata["least"], isinstance(setting.default, int)
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= least:
         if not whole:

@@ -13,10 +13,10 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import toowld
+from toowld.classes import frozen
 from toowld.daemon.systemd import lingers
 from toowld.errors import RefusedError, UsageError
 
@@ -103,7 +103,7 @@ _RUNTIME_NOTES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unit:
     """One unit file: what it is called, and what is in it."""
 

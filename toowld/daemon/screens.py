@@ -13,10 +13,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toowld.classes import define, field
 from toowld.daemon.helper import Helper
 from toowld.errors import ScreenError
 from toowld.log.segments import list_segments
@@ -46,7 +46,7 @@ _LONGEST_PAUSE = 256
 _NICE = 10
 
 
-@dataclass(slots=True)
+@define
 class _Log:
     """One session's log, as it was at the last look. ``end`` is where its output ends, or a little more."""
 
@@ -59,13 +59,13 @@ class _Log:
     problem: str = ""
 
 
-@dataclass(slots=True)
+@define
 class Screens:
     """Pictures and snapshots. Call `look` now and then."""
 
-    pictures: Helper = field(default_factory=Helper)
-    follower: Helper = field(default_factory=lambda: Helper(_NICE))
-    _logs: dict[str, _Log] = field(default_factory=dict)
+    pictures: Helper = field(factory=Helper)
+    follower: Helper = field(factory=lambda: Helper(_NICE))
+    _logs: dict[str, _Log] = field(factory=dict)
     _pause: float = LOOK_EVERY
 
     async def picture(self, folder: Path, size: Size | None, terminal: Size | None) -> Mapping[str, Any]:

@@ -9,9 +9,9 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from pathlib import Path
 
+from toowld.classes import frozen
 from toowld.errors import ToowlError
 from toowld.session import Record, record
 
@@ -31,7 +31,7 @@ _BEFORE = "~before"
 _MAX_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skipped:
     """Something that the start found and left alone."""
 

@@ -25,9 +25,10 @@ import logging
 import os
 import pwd
 from collections.abc import AsyncIterator, Iterator, MutableMapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from toowld.classes import fields, frozen
 
 if TYPE_CHECKING:
     from jeepney import Message
@@ -148,7 +149,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What one session may use at most (systemd.resource-control(5)); None is no limit of its own."""
 

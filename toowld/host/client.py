@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from toowld.classes import frozen
 from toowld.host.lent import LentTerminal
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
@@ -13,7 +13,7 @@ from toowld.wire import Size
 from toowld.wire.text import pack_text, unpack_text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Joining:
     """How a client wants to attach, as its request said it."""
 

@@ -10,7 +10,8 @@ import contextlib
 import os
 import resource
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from toowld.classes import field, frozen
 
 #: These the program, or the kernel at the exec, looks at before it has done anything. The others begin to count
 #: later, and must not even for a moment be our own: of CPU time or memory we may have used more than they allow.
@@ -27,7 +28,7 @@ _SPARE = 64
 _UNLIMITED = resource.RLIM_INFINITY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inheritance:
     """What one child is given; what is not in here it has of us.
 
@@ -38,7 +39,7 @@ class Inheritance:
     """
 
     umask: int | None = None
-    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[int, int]] = field(factory=dict)
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:

@@ -19,8 +19,8 @@ import stat
 import termios
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from toowld.classes import frozen
 from toowld.errors import RemoteProtocolError
 from toowld.host.loop import Loop
 from toowld.wire import SETTINGS_SIZE, Page
@@ -33,7 +33,7 @@ _READ_BYTES = 4096
 _SEALS = fcntl.F_SEAL_SHRINK
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remains:
     """What is left when a terminal goes back: see `toowld.wire.Returned`, and the output that it did not take."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toowld.classes import frozen
 from toowld.errors import RemoteProtocolError, SpawnFailed
 from toowld.host.driver import SessionHost
 from toowld.host.inheritance import Inheritance
@@ -18,7 +18,7 @@ from toowld.session import Record, Session
 from toowld.wire.text import pack_text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spec:
     """One start of a session's child.
 

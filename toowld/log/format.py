@@ -23,11 +23,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cbor2
 
+from toowld.classes import frozen
 from toowld.wire.messages import Size
 
 MAGIC = b"tOwl"
@@ -60,7 +60,7 @@ _SIZE = struct.Struct(">HH")
 _MARK_DEPTH = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogRecord:
     """One record. ``type`` may be one that we don't know."""
 

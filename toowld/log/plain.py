@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from toowld.classes import frozen
 
 #: What ends a piece, in output. The bytes of all of them are ASCII, so they are the same in bytes and in text.
 PIECE_END = re.compile(rb"\n|\x1b(?:\[[0-?]*[ -/]*[Hfd]|[ -/]*[DE])")
@@ -87,7 +88,7 @@ def _has_controls(text: str) -> bool:
 _ASCII_FOLDS = "\u0130\u0131\u017f\u212a"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needle:
     """A piece of text that is in whatever a pattern matches: ASCII, no spaces. In lower case with ``fold``."""
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toowld.classes import frozen
 from toowld.log.format import FOLDER_EVERY, MARK, OUTPUT, RESIZE, LogRecord, is_torn
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment
 from toowld.wire.seq import gap_bytes
 from toowld.wire.text import unpack_text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GapMark:
     """Stands where output in ``[start, end)`` is not held.
 
@@ -37,7 +37,7 @@ class GapMark:
         return gap_bytes(self.start, self.end)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogEnding:
     """How a log ends.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from toowld.classes import define
 from toowld.errors import ScreenError
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark, LogReader
@@ -27,7 +27,7 @@ _USUAL = Size(rows=24, cols=80)
 _ABORT = b"\x18\x1b\\"
 
 
-@dataclass(slots=True)
+@define
 class Followed:
     """A model, and the seq up to which it has seen the output. ``snapshot``: where it began, from the disk."""
 

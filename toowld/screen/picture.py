@@ -7,9 +7,9 @@ exactly what the session shows. It is no output itself: it has no seq, and is in
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from toowld.classes import frozen, replace
 from toowld.errors import ScreenError
 from toowld.screen.follow import Followed, follow, store
 from toowld.screen.render import render
@@ -23,7 +23,7 @@ LONGEST = 3 << 20
 _WORTH_STORING = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """The session as it is when all output before ``seq`` has been printed.
 

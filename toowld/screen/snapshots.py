@@ -20,9 +20,9 @@ import os
 import stat
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
+from toowld.classes import frozen
 from toowld.screen.model import VERSION
 from toowld.wire.messages import Size
 
@@ -35,7 +35,7 @@ _MAX_BYTES = 64 << 20
 _FAST = 1  # zlib: text shrinks to a tenth even so
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The state of a model after all output before ``seq``."""
 

@@ -10,9 +10,9 @@ scrollback as single cells would take seconds.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from toowld.classes import field, frozen
 from toowld.wire.messages import Size
 
 #: A number of the palette, or red, green, blue; None: the terminal's own.
@@ -105,7 +105,7 @@ class Cursor(NamedTuple):
     link: Link | None = None  #: of the current cursor only
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grid:
     """The main screen, or the alternate one."""
 
@@ -118,7 +118,7 @@ class Grid:
     shape: int = 2  #: of the cursor, as DECSCUSR numbers its steady form
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Margins:
     """The part of the screen that scrolls, from 0, both ends included."""
 
@@ -128,7 +128,7 @@ class Margins:
     right: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Terminal:
     """All of it.
 
@@ -143,15 +143,13 @@ class Terminal:
     alternate: Grid | None  #: the screen that is shown, if it is this one
     margins: Margins
     tabs: tuple[int, ...]
-    modes: dict[int, bool] = field(default_factory=dict)
+    modes: dict[int, bool] = field(factory=dict)
     mouse: int = 0
     mouse_format: int = 0
     modify_other_keys: bool = False
     cursor_shape: int = 0
-    colours: dict[int, tuple[int, int, int]] = field(
-        default_factory=dict
-    )  #: 10 text, 11 background, 12 cursor
-    palette: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    colours: dict[int, tuple[int, int, int]] = field(factory=dict)  #: 10 text, 11 background, 12 cursor
+    palette: dict[int, tuple[int, int, int]] = field(factory=dict)
     title: bytes = b""
     cwd: bytes = b""
     unfinished: bytes = b""

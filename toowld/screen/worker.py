@@ -8,7 +8,6 @@ to the daemon: requests come in frames and are answered one after the other. It 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import resource
 import signal
@@ -19,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toowld.classes import to_dict
 from toowld.errors import RefusedError, ScreenError, ToowlError
 from toowld.screen.picture import answer, caught_up, picture
 from toowld.wire import Failure, FrameDecoder, Message, Request, Response, Size, encode
@@ -58,7 +58,8 @@ def _carry_out(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         return {"seq": followed.seq, "fed": followed.seq - (followed.snapshot or 0)}
     if method == "picture":
         made = picture(folder, _size(params["size"]), _size(params["terminal"]))
-        return dataclasses.asdict(made)
+        told: dict[str, Any] = to_dict(made)
+        return told
     raise RefusedError(f"this helper does not know the request '{method}'")
 
 

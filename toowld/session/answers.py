@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from toowld.classes import define
 from toowld.session import queries
 from toowld.session.queries import Kind, Query
 from toowld.wire import Size
@@ -25,7 +25,7 @@ PATIENCE = 1.0
 MOST = 32
 
 
-@dataclass(slots=True)
+@define
 class _Pending:
     query: Query
     otherwise: bytes

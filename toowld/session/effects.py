@@ -7,31 +7,30 @@ the reason that `toowld.session.events` gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from toowld.classes import define
 from toowld.wire import Message, Size
 
 
-@dataclass(slots=True)
+@define
 class Effect:
     """Base of all effects."""
 
 
-@dataclass(slots=True)
+@define
 class AppendLog(Effect):
     """Keep this output. Stands before the `Send` of the same bytes: what a client saw is in the log."""
 
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class LogResize(Effect):
     """Note the new size in the log."""
 
     size: Size
 
 
-@dataclass(slots=True)
+@define
 class LogExit(Effect):
     """Note in the log how the child ended; ``requested``: somebody asked this session to be ended."""
 
@@ -41,12 +40,12 @@ class LogExit(Effect):
     requested: bool
 
 
-@dataclass(slots=True)
+@define
 class SyncLog(Effect):
     """Bring the log to the disk (fdatasync)."""
 
 
-@dataclass(slots=True)
+@define
 class ReadLog(Effect):
     """Answer with `events.LogRead`: output from ``seq`` on, at most ``limit`` bytes."""
 
@@ -55,7 +54,7 @@ class ReadLog(Effect):
     limit: int
 
 
-@dataclass(slots=True)
+@define
 class FindReplayStart(Effect):
     """Answer with `events.LogRead`, from a safe place at most ``back`` bytes before the end on."""
 
@@ -64,48 +63,48 @@ class FindReplayStart(Effect):
     limit: int
 
 
-@dataclass(slots=True)
+@define
 class WritePty(Effect):
     """Type these bytes, after all that was asked before. Answer with `events.PtyTook` as they go."""
 
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class ResizePty(Effect):
     """Set the PTY's size; the kernel sends SIGWINCH if it differs."""
 
     size: Size
 
 
-@dataclass(slots=True)
+@define
 class NudgeForeground(Effect):
     """Send SIGWINCH to the foreground group: the size is the same, but the screen is a fresh one."""
 
 
-@dataclass(slots=True)
+@define
 class PausePty(Effect):
     """Stop reading the PTY, so that the child waits."""
 
 
-@dataclass(slots=True)
+@define
 class ResumePty(Effect):
     """Read the PTY again."""
 
 
-@dataclass(slots=True)
+@define
 class ClosePty(Effect):
     """Forget the PTY: the kernel hangs up on whoever still uses it."""
 
 
-@dataclass(slots=True)
+@define
 class SignalSession(Effect):
     """Send a signal to every process of the child's session (setsid(2))."""
 
     signal: int
 
 
-@dataclass(slots=True)
+@define
 class Send(Effect):
     """Send a message to a client; its bytes count into the outbox until `events.ClientTook`."""
 
@@ -113,14 +112,14 @@ class Send(Effect):
     message: Message
 
 
-@dataclass(slots=True)
+@define
 class WatchRoom(Effect):
     """Say `events.ClientRoom`, once, when the client's connection has nothing queued and would take more."""
 
     client: int
 
 
-@dataclass(slots=True)
+@define
 class CloseClient(Effect):
     """Close the client's connection, after what is queued for it was sent. ``reason``: for the daemon's log."""
 
@@ -128,11 +127,11 @@ class CloseClient(Effect):
     reason: str
 
 
-@dataclass(slots=True)
+@define
 class Changed(Effect):
     """Something that lists show has changed: clients, size, state."""
 
 
-@dataclass(slots=True)
+@define
 class Finished(Effect):
     """The child has ended and every client knows (or had its time): the engine has no more to do."""

@@ -7,34 +7,33 @@ Nobody changes an event, but they are not frozen: each key makes several, and a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from toowld.classes import define
 from toowld.wire import Size
 
 
-@dataclass(slots=True)
+@define
 class Event:
     """Base of all events."""
 
 
-@dataclass(slots=True)
+@define
 class StartRequested(Event):
     """The child is about to be started."""
 
 
-@dataclass(slots=True)
+@define
 class ChildStarted(Event):
     """The child runs."""
 
     pid: int
 
 
-@dataclass(slots=True)
+@define
 class ChildFailed(Event):
     """The child could not be started."""
 
 
-@dataclass(slots=True)
+@define
 class ChildEnded(Event):
     """The child was reaped, and all that it had written has been read before this.
 
@@ -46,21 +45,21 @@ class ChildEnded(Event):
     reason: str = "exited"
 
 
-@dataclass(slots=True)
+@define
 class PtyOutput(Event):
     """Bytes read from the PTY, at most 64 KiB."""
 
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class PtyTook(Event):
     """The PTY took the next ``count`` bytes of what `effects.WritePty` asked for."""
 
     count: int
 
 
-@dataclass(slots=True)
+@define
 class ClientJoined(Event):
     """A client wants to attach.
 
@@ -78,14 +77,14 @@ class ClientJoined(Event):
     redraw: bool = False
 
 
-@dataclass(slots=True)
+@define
 class ClientLeft(Event):
     """The client asked to detach, or its connection is gone. Nobody is told."""
 
     client: int
 
 
-@dataclass(slots=True)
+@define
 class ClientDismissed(Event):
     """Somebody else wants this client out; it is told ``reason``."""
 
@@ -93,7 +92,7 @@ class ClientDismissed(Event):
     reason: str
 
 
-@dataclass(slots=True)
+@define
 class ClientTyped(Event):
     """Input of a client.
 
@@ -106,7 +105,7 @@ class ClientTyped(Event):
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class ClientRewound(Event):
     """What a client was given from ``seq`` on counts as not given: it goes on there, over another way.
 
@@ -117,7 +116,7 @@ class ClientRewound(Event):
     seq: int
 
 
-@dataclass(slots=True)
+@define
 class ClientResized(Event):
     """A client's terminal has another size."""
 
@@ -125,7 +124,7 @@ class ClientResized(Event):
     size: Size
 
 
-@dataclass(slots=True)
+@define
 class ClientTook(Event):
     """The client's connection has taken bytes; ``queued`` bytes are left."""
 
@@ -133,7 +132,7 @@ class ClientTook(Event):
     queued: int
 
 
-@dataclass(slots=True)
+@define
 class ClientRoom(Event):
     """The answer to `effects.WatchRoom`: nothing is queued, and the client's connection would take more.
 
@@ -143,7 +142,7 @@ class ClientRoom(Event):
     client: int
 
 
-@dataclass(slots=True)
+@define
 class LogRead(Event):
     """What `effects.ReadLog` brought: output from ``seq`` on (later than asked: the rest is no longer held)."""
 
@@ -152,14 +151,14 @@ class LogRead(Event):
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class Injected(Event):
     """Input that comes from no attachment (`toowl send`)."""
 
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class ScreenAnswered(Event):
     """The answer to one of `Session.questions`, which ended at ``end``; empty: there is none."""
 
@@ -167,20 +166,20 @@ class ScreenAnswered(Event):
     data: bytes
 
 
-@dataclass(slots=True)
+@define
 class ResizeRequested(Event):
     """Somebody sets the size by hand. Holds until a client attaches, resizes or leaves."""
 
     size: Size
 
 
-@dataclass(slots=True)
+@define
 class KillRequested(Event):
     """End the child: HUP, TERM, KILL with time between them, or KILL at once."""
 
     force: bool
 
 
-@dataclass(slots=True)
+@define
 class TimerFired(Event):
     """`Session.next_deadline` has come."""

@@ -16,9 +16,9 @@ import enum
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from toowld.classes import frozen
 from toowld.wire import Size
 
 
@@ -43,7 +43,7 @@ class Kind(enum.Enum):
     GRAPHICS = "can you show this picture (kitty)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Query:
     """One question. ``end``: the seq behind it."""
 

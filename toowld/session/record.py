@@ -6,15 +6,14 @@ ended. So a record may be old, or gone, and nothing is lost but a name.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import cbor2
 
+from toowld.classes import field, fields, frozen, replace
 from toowld.errors import ToowlError
 from toowld.wire import DEFAULT_SIZE, Size
 from toowld.wire.text import pack_text, unpack_text
@@ -44,7 +43,7 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """One session. Times are seconds since the epoch; a process is only ever named with its start time, which
     is in seconds since boot."""
@@ -55,11 +54,9 @@ class Record:
     argv: tuple[str, ...] | None = None  # None: the login shell
     cwd: str = "/"
     cwd_at: float = 0.0  # when that folder was seen
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(factory=dict)
     umask: int | None = None  # of the child; None: as the daemon has it
-    limits: Mapping[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # of the child: (soft, hard), -1 is none
+    limits: Mapping[str, tuple[int, int]] = field(factory=dict)  # of the child: (soft, hard), -1 is none
     on_restore: str | None = None  # a command line for the user's shell, offered after the session was lost
     rows: int = DEFAULT_SIZE.rows
     cols: int = DEFAULT_SIZE.cols
@@ -114,11 +111,11 @@ class Record:
 
     def changed(self, **changes: Any) -> Record:
         """A copy with changes, and the next version."""
-        return dataclasses.replace(self, version=self.version + 1, **changes)
+        return replace(self, version=self.version + 1, **changes)
 
     def to_map(self) -> dict[str, Any]:
         """As a map of plain values; `toowld.wire.text.pack_text` makes it fit for the wire and the disk."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         values["state"] = self.state.value
         values["argv"] = None if self.argv is None else list(self.argv)
         values["env"] = dict(self.env)
@@ -134,7 +131,7 @@ class Record:
         Raises:
             BadRecord: no id, or a value of a wrong type.
         """
-        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         if not (isinstance(known.get("id"), str) and _ID.fullmatch(known["id"])):
             raise BadRecord("the record has no session id")
         try:

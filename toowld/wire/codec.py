@@ -7,16 +7,14 @@ indefinite lengths, tags and keys, and only then the type of every field is chec
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import struct
-import types
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import cbor2
 
+from toowld.classes import fields
 from toowld.errors import LocalProtocolError, RemoteProtocolError, VersionMismatch
 from toowld.wire import messages
 from toowld.wire.messages import BY_TAG, Message, Unknown
@@ -44,23 +42,20 @@ def _is_text_map(value: object) -> bool:
     return isinstance(value, dict) and all(type(key) is str for key in value)
 
 
-_CHECKS: Mapping[Any, Callable[[object], bool]] = {
-    int: _is_int,
-    str: lambda value: type(value) is str,
-    bytes: lambda value: type(value) is bytes,
-    int | None: lambda value: value is None or _is_int(value),
-    Mapping[str, Any]: _is_text_map,
+#: By the annotation of a field, as it stands in `messages`.
+_CHECKS: Mapping[str, Callable[[object], bool]] = {
+    "int": _is_int,
+    "str": lambda value: type(value) is str,
+    "bytes": lambda value: type(value) is bytes,
+    "int | None": lambda value: value is None or _is_int(value),
+    "Mapping[str, Any]": _is_text_map,
 }
 
 
 def _fields_of(cls: type[Message]) -> tuple[tuple[tuple[str, Callable[[object], bool]], ...], int]:
     """The names and type checks of a message's fields, and how many of them are required."""
-    hints = typing.get_type_hints(cls, vars(messages) | {"types": types})
-    fields = dataclasses.fields(cls)
-    required = sum(
-        f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING for f in fields
-    )
-    return tuple((f.name, _CHECKS[hints[f.name]]) for f in fields), required
+    found = fields(cls)
+    return tuple((one.name, _CHECKS[one.type]) for one in found), sum(one.required for one in found)
 
 
 class _NoTags(Mapping[int, Any]):

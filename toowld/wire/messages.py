@@ -1,4 +1,4 @@
-"""The messages of the wire, as frozen dataclasses. PURE.
+"""The messages of the wire, as frozen classes. PURE.
 
 A message travels as one CBOR array ``[tag, field, …]``, fields in the order in which they stand here.
 **Tags and meanings, once released, are frozen**: custodians outlive upgrades by months. What may change:
@@ -13,15 +13,16 @@ A message travels as one CBOR array ``[tag, field, …]``, fields in the order i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from toowld.classes import field, frozen
 
 #: The versions of this protocol that we speak, both ends included.
 VERSION_MIN = 1
 VERSION_MAX = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Size:
     """A terminal's size in character cells. Always written with keywords: half the world orders them otherwise."""
 
@@ -37,14 +38,14 @@ class Size:
 DEFAULT_SIZE = Size(rows=24, cols=80)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """Base of all messages."""
 
     TAG: ClassVar[int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hello(Message):
     """First message of both sides.
 
@@ -55,10 +56,10 @@ class Hello(Message):
     TAG: ClassVar[int] = 0
     version_min: int = VERSION_MIN
     version_max: int = VERSION_MAX
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Output(Message):
     """Bytes that the child wrote. ``seq``: absolute offset of ``data[0]`` in the session's output."""
 
@@ -67,7 +68,7 @@ class Output(Message):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Input(Message):
     """Bytes for the child. ``seq``: offset of ``data[0]`` in all that this client id ever sent to the session."""
 
@@ -76,7 +77,7 @@ class Input(Message):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputAck(Message):
     """All input of this client below ``seq`` has been written to the PTY."""
 
@@ -84,7 +85,7 @@ class InputAck(Message):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resize(Message):
     """The client's terminal has this size now."""
 
@@ -93,7 +94,7 @@ class Resize(Message):
     cols: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attached(Message):
     """The attachment stands; replay follows, then `Live`.
 
@@ -106,10 +107,10 @@ class Attached(Message):
     seq: int
     live: int
     input_seq: int
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gap(Message):
     """Output in ``[start, end)`` is not held; the next `Output` begins at ``end``. How much: `gap_bytes`."""
 
@@ -118,7 +119,7 @@ class Gap(Message):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Live(Message):
     """All output below ``seq`` has been sent; what follows is live."""
 
@@ -126,7 +127,7 @@ class Live(Message):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended(Message):
     """The child is gone, and all its output was sent before this.
 
@@ -140,14 +141,14 @@ class Ended(Message):
     signal: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Detach(Message):
     """The client wants to leave. Answered by `Detached`."""
 
     TAG: ClassVar[int] = 9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Detached(Message):
     """The attachment is over, the session is not. ``reason``: "client", "requested", "protocol error: …" …"""
 
@@ -155,7 +156,7 @@ class Detached(Message):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ping(Message):
     """Asks for a `Pong` with the same token."""
 
@@ -163,7 +164,7 @@ class Ping(Message):
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pong(Message):
     """Answers a `Ping`."""
 
@@ -171,7 +172,7 @@ class Pong(Message):
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lend(Message):
     """The client lends its terminal: output from ``seq`` on may be written to it, and what is typed be read from it.
 
@@ -183,10 +184,10 @@ class Lend(Message):
 
     TAG: ClassVar[int] = 13
     seq: int
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lent(Message):
     """The session has the client's terminal. `Output` from ``seq`` on that was sent before counts as not sent."""
 
@@ -194,7 +195,7 @@ class Lent(Message):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Returned(Message):
     """The terminal is the client's: output below ``seq`` was written to it, what follows is sent.
 
@@ -210,14 +211,14 @@ class Returned(Message):
     typed: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recall(Message):
     """The client has taken its terminal back (see `toowld.wire.page`). Answered by `Returned`."""
 
     TAG: ClassVar[int] = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen(Message):
     """While its terminal is lent: the client knows, from the log, all output below ``seq``. Answers `Live`."""
 
@@ -225,26 +226,26 @@ class Seen(Message):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request(Message):
     """Asks the daemon or a custodian to do something. Answered by `Response` or `Failure` with the same id."""
 
     TAG: ClassVar[int] = 16
     id: int
     method: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response(Message):
     """What a `Request` brought."""
 
     TAG: ClassVar[int] = 17
     id: int
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure(Message):
     """Why a `Request` was not done. ``code`` is one of `toowld.errors`; ``text`` is for the user."""
 
@@ -254,16 +255,16 @@ class Failure(Message):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event(Message):
     """Something happened; sent to links that asked for it with the request ``subscribe``."""
 
     TAG: ClassVar[int] = 19
     name: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unknown(Message):
     """A message of a newer peer. Never sent by us; whoever gets one ignores it."""
 

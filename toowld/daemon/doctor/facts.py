@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from toowld.classes import frozen
 
 
 class Status(Enum):
@@ -16,7 +17,7 @@ class Status(Enum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One line of the report. ``next_step``: what to do about it, for a warning or a failure."""
 
@@ -26,7 +27,7 @@ class Finding:
     next_step: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Folder:
     """One of toowl's folders as the file system shows it."""
 
@@ -40,7 +41,7 @@ class Folder:
     filesystem: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Keeper:
     """A file in the folder of the custodians' sockets, and what we heard when we called there ourselves."""
 
@@ -52,7 +53,7 @@ class Keeper:
     cgroup: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Service:
     """The systemd unit that the daemon's cgroup belongs to."""
 
@@ -63,7 +64,7 @@ class Service:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Facts:
     """All that the checks look at."""
 
