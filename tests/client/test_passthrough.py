@@ -71,15 +71,15 @@ def attach(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Callabl
 @pytest.mark.parametrize("what", OUTPUT)
 def test_output_arrives_as_it_is(sandbox: Sandbox, attach: Callable[[str], Terminal], what: str) -> None:
     (sandbox.home / "printed").write_bytes(OUTPUT[what])
-    terminal = attach(f"{RAW} read line; cat printed; printf E''ND; exec cat")
+    terminal = attach(f"{RAW} read line; cat printed; printf '<E''ND>'; exec cat")
     terminal.send("\n")
-    terminal.expect("END")
-    assert terminal.output == OUTPUT[what] + b"END"
+    terminal.expect("<END>")
+    assert terminal.output == OUTPUT[what] + b"<END>"
 
 
 @pytest.mark.parametrize("what", INPUT)
 def test_input_arrives_as_it_is(sandbox: Sandbox, attach: Callable[[str], Terminal], what: str) -> None:
-    terminal = attach(f"{RAW} head -c {len(INPUT[what])} > typed; printf E''ND; exec cat")
+    terminal = attach(f"{RAW} head -c {len(INPUT[what])} > typed; printf '<E''ND>'; exec cat")
     terminal.send(INPUT[what])
-    terminal.expect("END")
+    terminal.expect("<END>")
     assert (sandbox.home / "typed").read_bytes() == INPUT[what]
