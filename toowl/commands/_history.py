@@ -124,9 +124,10 @@ def _to_the_end(
     held: Iterator[LogRecord | GapMark], seq: int, end: int | None
 ) -> Iterator[LogRecord | GapMark]:
     """``held``, and a mark for what is known to have been printed behind it: a full disk has never taken it."""
-    for item in held:
-        seq = max(seq, item.end)
-        yield item
+    last: LogRecord | GapMark | None = None
+    for last in held:
+        yield last
+    seq = seq if last is None else max(seq, last.end)
     if isinstance(end, int) and seq < end and gap_bytes(seq, end) is not None:
         yield GapMark(seq, end, "missing")
 

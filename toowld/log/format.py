@@ -162,11 +162,6 @@ def _check(buffer: bytes, view: memoryview, at: int, low: int, high: int) -> int
     return end if zlib.crc32(view[at + 8 : end]) == crc else _BAD
 
 
-def _record(buffer: bytes, at: int, end: int) -> LogRecord:
-    _, _, record_type, _, _, _, seq, wall_us, mono_us = _HEADER.unpack_from(buffer, at)
-    return LogRecord(record_type, seq, wall_us, mono_us, buffer[at + HEADER_BYTES : end])
-
-
 def _resume(buffer: bytes, view: memoryview, at: int, seq: int, slack: int, final: bool) -> int:
     """Where the next good record begins after damage at ``at``.
 
@@ -211,18 +206,27 @@ def scan(
             buffer. None: the first record found may have any seq.
     """
     view = memoryview(buffer)
-    at = 0
+    at, room = 0, len(buffer)
     if slack is None:
         slack = SEQ_LIMIT
-    while at < len(buffer):
+    while at < room:
+        # What `_check` does, without a call: of good records there may be millions.
+        if at + HEADER_BYTES <= room:
+            magic, crc, kind, _, _, length, found, wall_us, mono_us = _HEADER.unpack_from(buffer, at)
+            end = at + HEADER_BYTES + length
+            if (
+                magic == MAGIC
+                and length <= MAX_PAYLOAD
+                and seq <= found <= seq + slack
+                and end <= room
+                and zlib.crc32(view[at + 8 : end]) == crc
+            ):
+                yield at, end, LogRecord(kind, found, wall_us, mono_us, buffer[at + HEADER_BYTES : end])
+                seq = found + length if kind == OUTPUT else found
+                slack = 0
+                at = end
+                continue
         end = _check(buffer, view, at, seq, seq + slack)
-        if end >= 0:
-            record = _record(buffer, at, end)
-            yield at, end, record
-            seq = record.end
-            slack = 0
-            at = end
-            continue
         if end == _INCOMPLETE and not final:
             return
         end = _resume(buffer, view, at, seq, slack, final)

@@ -149,7 +149,10 @@ class Blocks:
                 yield from self._cut(all_of_it=True)
                 if self._records is records:  # else something has to be read again
                     return
-            elif isinstance(item, GapMark) or (item.type == OUTPUT and item.seq != self._end):
+            elif isinstance(item, LogRecord) and item.type == OUTPUT and item.seq == self._end:
+                if self._take(item):
+                    yield from self._cut()
+            elif isinstance(item, GapMark) or item.type == OUTPUT:
                 if self._parts or not self._text.clean:
                     # First what came before; that may take records from behind this one, which then is no news.
                     self._records = chain((item,), records)
@@ -158,9 +161,7 @@ class Blocks:
                     self._begin(item.end)
                 else:
                     self._begin(item.seq)
-                    yield from self._take(item)
-            elif item.type == OUTPUT:
-                yield from self._take(item)
+                    self._take(item)
             elif (size := item.size) is not None and size.cols != self._cols:
                 skipped = self._skipped
                 yield from self._cut()
@@ -181,13 +182,13 @@ class Blocks:
         at = bisect_right(self._times, seq, key=lambda entry: entry[0])
         self._times = self._times[max(at - 1, 0) :]
 
-    def _take(self, record: LogRecord) -> Iterator[Block]:
+    def _take(self, record: LogRecord) -> bool:
+        """Hold the output that comes next. Whether it is time to `_cut`."""
         self._times.append((record.seq, record.wall_us))
         self._parts.append(record.payload)
         self._held += len(record.payload)
-        self._end = record.end
-        if self._held >= _BLOCK:
-            yield from self._cut()
+        self._end += len(record.payload)
+        return self._held >= _BLOCK
 
     def _cut(self, *, all_of_it: bool = False) -> Iterator[Block]:
         """Give what is held as far as it is complete."""

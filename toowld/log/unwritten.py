@@ -16,10 +16,10 @@ def with_unwritten(
     held: Iterable[LogRecord | GapMark], unwritten: Iterable[LogRecord], seq: int
 ) -> Iterator[LogRecord | GapMark]:
     """``held``, which is read from ``seq`` on, and of ``unwritten`` what comes later."""
-    end = seq
-    for item in held:
-        end = max(end, item.end)
-        yield item
+    last: LogRecord | GapMark | None = None
+    for last in held:
+        yield last
+    end = seq if last is None else max(seq, last.end)
     for record in unwritten:
         if record.seq > end:  # memory is bounded too, and lets go of the oldest
             yield GapMark(end, record.seq, "missing")
