@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness import REPOSITORY
 from toowld.errors import ScreenUnavailable
-from toowld.screen import library
+from toowld.screen import PYGHOSTTY, library
 from toowld.screen.decode import MODE_BITS
 from toowld.screen.model import Model
 from toowld.wire.messages import Size
@@ -34,7 +34,7 @@ def test_options_have_the_declared_numbers(name: str) -> None:
 def test_the_version_is_the_pinned_one() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     pinned = [need for need in project["dependencies"] if need.startswith("pyghostty")]
-    assert [need.partition(";")[0] for need in pinned] == [f"pyghostty=={library.VERSION}"]
+    assert [need.partition(";")[0] for need in pinned] == [f"pyghostty=={PYGHOSTTY}"]
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODE_BITS if mode is not None])

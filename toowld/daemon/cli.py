@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from toowld import __version__, paths
 from toowld.client import Client
-from toowld.daemon import doctor, install, upgrade
 from toowld.errors import DaemonUnreachable, RefusedError, ToowlError
 
 _DESCRIPTION = """\
@@ -30,6 +29,8 @@ docs/cli.md list them.
 
 def parser() -> argparse.ArgumentParser:
     """The one source of ``--help``, the man page and what is accepted."""
+    from toowld.daemon import install, upgrade
+
     top = argparse.ArgumentParser(
         prog="toowld",
         description=_DESCRIPTION,
@@ -61,15 +62,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit status."""
-    args = parser().parse_args(argv)
+    args = _parsed(argv)
     handlers: dict[str | None, Callable[[argparse.Namespace], int]] = {
         None: _run_daemon,
         "status": _status,
         "stop": _stop,
         "reload": _reload,
-        "doctor": lambda args: doctor.run(paths.resolve(), args.json),
-        "upgrade": upgrade.run,
-        "install": install.run,
+        "doctor": _doctor,
+        "upgrade": _upgrade,
+        "install": _install,
     }
     try:
         status = handlers[args.command](args)
@@ -95,6 +96,12 @@ def main(argv: list[str]) -> int:
     return status
 
 
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    if argv in ([], ["--detach"]):  # the daemon's start: it spares itself what only the commands load
+        return argparse.Namespace(command=None, detach=bool(argv))
+    return parser().parse_args(argv)
+
+
 def _drop_output() -> None:
     """Make the interpreter's own flush at exit succeed: what can't be written has been told already."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,6 +117,24 @@ def _run_daemon(args: argparse.Namespace) -> int:
     detach.log_to_stderr()
     detach.serve(where)
     return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from toowld.daemon import doctor
+
+    return doctor.run(paths.resolve(), args.json)
+
+
+def _upgrade(args: argparse.Namespace) -> int:
+    from toowld.daemon import upgrade
+
+    return upgrade.run(args)
+
+
+def _install(args: argparse.Namespace) -> int:
+    from toowld.daemon import install
+
+    return install.run(args)
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -15,3 +15,9 @@
 The model follows the *log*, so it needs neither the session's custodian nor its daemon, and works on a dead session.
 The custodian loads none of this; the daemon and ``toowl`` load the library only in processes that are made for it.
 """
+
+#: The emulator's release: what `library`'s numbers and `decode`'s form were taken from. Here, because the daemon
+#: looks at snapshots and need not load what makes them.
+PYGHOSTTY = "0.1.3"
+#: What wrote a snapshot: one of another kind is not used, and made anew from the log.
+MODEL_VERSION = f"ghostty-{PYGHOSTTY}"

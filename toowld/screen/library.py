@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
-import importlib.util
 from pathlib import Path
 
 from toowld.errors import ScreenUnavailable
-
-#: What the numbers below, and the form of the snapshots that `decode` reads, were taken from.
-VERSION = "0.1.3"
+from toowld.screen import PYGHOSTTY
 
 SUCCESS = 0
 
@@ -63,12 +59,18 @@ def load() -> ctypes.CDLL:
     Raises:
         ScreenUnavailable: it is not installed, not for this machine, or not of the version that we know.
     """
+    # What starts and never comes here spares itself their 15 ms.
+    import importlib.metadata
+    import importlib.util
+
     try:
         found = importlib.metadata.version("pyghostty")
     except importlib.metadata.PackageNotFoundError:
         raise ScreenUnavailable("the package pyghostty is not installed: pip install toowl again") from None
-    if found != VERSION:
-        raise ScreenUnavailable(f"pyghostty is {found}, and only {VERSION} is known: pip install toowl again")
+    if found != PYGHOSTTY:
+        raise ScreenUnavailable(
+            f"pyghostty is {found}, and only {PYGHOSTTY} is known: pip install toowl again"
+        )
     spec = importlib.util.find_spec("pyghostty")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not places:

@@ -18,9 +18,6 @@ from toowld.screen.decode import decode
 from toowld.screen.state import Terminal
 from toowld.wire.messages import Size
 
-#: What wrote a snapshot: one of another kind is not used, and made anew from the log.
-VERSION = f"ghostty-{library.VERSION}"
-
 #: Scrollback that is kept and shown to a terminal that attaches. All of the log can be read by `toowl capture
 #: --scrollback`; a terminal rarely keeps more than this itself.
 SCROLLBACK_LINES = 10_000

@@ -23,7 +23,7 @@ import zlib
 from pathlib import Path
 
 from toowld.classes import frozen
-from toowld.screen.model import VERSION
+from toowld.screen import MODEL_VERSION
 from toowld.wire.messages import Size
 
 NAME = "screen"
@@ -52,7 +52,7 @@ def save(folder: Path, snapshot: Snapshot) -> None:
     Raises:
         OSError: it is not stored; an older one still is.
     """
-    version = VERSION.encode()
+    version = MODEL_VERSION.encode()
     body = zlib.compress(snapshot.data, _FAST)
     header = _HEADER.pack(_MAGIC, 0, snapshot.seq, snapshot.size.rows, snapshot.size.cols, len(version))
     rest = header[_AFTER_CRC:] + version + body
@@ -99,6 +99,6 @@ def _parse(found: bytes) -> Snapshot | None:
     if magic != _MAGIC or zlib.crc32(memoryview(found)[_AFTER_CRC:]) != crc:
         return None
     body = _HEADER.size + length
-    if found[_HEADER.size : body] != VERSION.encode():
+    if found[_HEADER.size : body] != MODEL_VERSION.encode():
         return None
     return Snapshot(seq, Size(rows=rows, cols=cols), zlib.decompress(found[body:]))
