@@ -49,12 +49,20 @@ _QUIET = 0.3
 _BRIEF = 1.0
 
 
-def attach(client: Client, params: Mapping[str, Any], dialler: Dialler | None = None) -> int:
+def attach(
+    client: Client,
+    params: Mapping[str, Any],
+    dialler: Dialler | None = None,
+    ordered: picture.Order | None = None,
+) -> int:
     """Attach this terminal to ``params["session"]`` and stay until one side ends it.
 
     Takes ``client`` over; it is closed afterwards. What ``params`` lacks of the request is filled in. Ends by
     telling the user how it ended, on the terminal. With ``dialler`` a connection that breaks is made anew, for as
     long as it takes.
+
+    Args:
+        ordered: the picture to begin with, without which the session is replayed as it was printed.
 
     Returns:
         The exit status: that of the child (128+n for a signal n), 0 after a detach, 128+n if signal n ended us.
@@ -65,7 +73,7 @@ def attach(client: Client, params: Mapping[str, Any], dialler: Dialler | None = 
     with client:
         require_terminal()
         request = _request(params)
-        painted = picture.ask(client, request) if request["replay"] and request["from_seq"] is None else None
+        painted = picture.get(client, ordered, terminal_size()) if ordered is not None else None
         if painted is not None:
             # Asked to draw anew all the same: a picture has no images, and some programs know more than we do.
             request |= {"from_seq": painted.seq, "redraw": True}

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toowl.banner import byte_count
+from toowl.picture import Picture
 from toowl.replay import QueryFilter
 from toowld import errors, wire
 from toowld.classes import frozen
@@ -58,19 +59,6 @@ class Notice:
     """Between two pieces of output: something of ours that the user must know."""
 
     text: str
-
-
-@frozen
-class Picture:
-    """What paints the session as it was before ``seq``, and the beginning of a sequence that goes on there.
-
-    ``fresh_line``: the cursor is on an empty line then.
-    """
-
-    seq: int
-    data: bytes
-    unfinished: bytes
-    fresh_line: bool
 
 
 @frozen

@@ -8,46 +8,79 @@ session is replayed as it was printed, and nobody is told but who asks `toowld d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toowl.attachment import Picture
-from toowld import paths, wire
-from toowld.client import Client
+from toowld import paths
+from toowld.classes import frozen
 from toowld.errors import ToowlError
+from toowld.wire import Size
+
+if TYPE_CHECKING:
+    from toowld.client import Client
 
 #: The daemon gives up after 5 s.
 _TIMEOUT = 8.0
 
 
-def ask(client: Client, request: Mapping[str, Any]) -> Picture | None:
-    """The picture for an attach that is about to be asked for; None if there is none.
+@frozen
+class Picture:
+    """What paints the session as it was before ``seq``, and the beginning of a sequence that goes on there.
+
+    ``fresh_line``: the cursor is on an empty line then.
+    """
+
+    seq: int
+    data: bytes
+    unfinished: bytes
+    fresh_line: bool
+
+
+@frozen
+class Order:
+    """A picture that was asked for: for whom, and the number of the request, if it was one."""
+
+    wanted: Mapping[str, Any]
+    request_id: int | None
+
+
+def order(client: Client, session: str, size: Size, read_only: bool) -> Order:
+    """Ask for a picture and don't wait: it is painted while the rest of us is still being loaded.
 
     Args:
         client: the connection that the attach will be asked over.
-        request: its parameters.
+        size: of our terminal.
     """
+    wanted = {"session": session, "rows": size.rows, "cols": size.cols, "read_only": read_only}
     about = client.hello.about
+    if about.get("role") == "custodian" or "Screen" not in about.get("features", ()):
+        return Order(wanted, None)
+    return Order(wanted, client.post("screen", wanted))
+
+
+def get(client: Client, ordered: Order, size: Size) -> Picture | None:
+    """The picture; None if there is none.
+
+    Args:
+        size: of our terminal now. If it is another than it was, another picture is asked for.
+    """
     try:
-        if about.get("role") == "custodian":
-            return _made_here(about, request)
-        if "Screen" not in about.get("features", ()):
-            return None
-        made = client.request(
-            "screen",
-            timeout=_TIMEOUT,
-            **{name: request[name] for name in ("session", "rows", "cols", "read_only")},
-        )
-        return Picture(
-            int(made["seq"]), bytes(made["data"]), bytes(made["unfinished"]), bool(made["fresh_line"])
-        )
+        if (size.rows, size.cols) != (ordered.wanted["rows"], ordered.wanted["cols"]):
+            ordered = order(client, ordered.wanted["session"], size, ordered.wanted["read_only"])
+        if ordered.request_id is not None:
+            made = client.answer(ordered.request_id, timeout=_TIMEOUT)
+            return Picture(
+                int(made["seq"]), bytes(made["data"]), bytes(made["unfinished"]), bool(made["fresh_line"])
+            )
+        about = client.hello.about
+        return _made_here(about, size, ordered) if about.get("role") == "custodian" else None
     except (ToowlError, OSError, LookupError, TypeError, ValueError):
         return None  # what is wrong with the session itself, the attach tells
 
 
-def _made_here(about: Mapping[str, Any], request: Mapping[str, Any]) -> Picture:
+def _made_here(about: Mapping[str, Any], size: Size, ordered: Order) -> Picture:
     from toowld.screen.picture import picture
 
-    terminal = wire.Size(rows=request["rows"], cols=request["cols"])
-    size = None if request["read_only"] else terminal
-    made = picture(paths.resolve().session(about["session"]), size, terminal)
+    made = picture(
+        paths.resolve().session(about["session"]), None if ordered.wanted["read_only"] else size, size
+    )
     return Picture(made.seq, made.data, made.unfinished, made.fresh_line)

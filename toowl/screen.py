@@ -14,8 +14,9 @@ import time
 from collections import deque
 
 from toowl import banner
-from toowl.attachment import Attachment, Lost, Notice, Picture
+from toowl.attachment import Attachment, Lost, Notice
 from toowl.modes import Modes
+from toowl.picture import Picture
 from toowl.replay import count_queries
 from toowl.terminal import RawTerminal
 from toowld import wire

@@ -122,7 +122,13 @@ class Client:
             ProtocolError: the peer broke the rules; close the connection.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        request_id = self.post(method, params, deadline)
+        return self._answer(self.post(method, params, deadline), deadline)
+
+    def answer(self, request_id: int, *, timeout: float | None = 10.0) -> dict[str, Any]:
+        """Wait for the answer to what was asked with `post`; otherwise like `request`."""
+        return self._answer(request_id, None if timeout is None else time.monotonic() + timeout)
+
+    def _answer(self, request_id: int, deadline: float | None) -> dict[str, Any]:
         while True:
             message = self._receive(deadline)
             if isinstance(message, wire.Failure) and message.id in (request_id, _CONNECTION):

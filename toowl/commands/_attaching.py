@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from toowl import picture
 from toowl.commands._connect import caller_environment, notices
 from toowl.commands._options import current_session
 from toowl.terminal import terminal_size
@@ -99,6 +100,9 @@ def put_on_terminal(
 
     ``replay``: show what the session shows, before what comes.
     """
+    # Painted by the daemon while we load the rest.
+    ordered = picture.order(client, session, terminal_size(), read_only) if replay else None
+
     from toowl.attach import attach
     from toowl.connection import Dialler
 
@@ -109,7 +113,7 @@ def put_on_terminal(
         "respawn": respawn,
         "env": pack_text(login_variables(os.environ)),  # for a child that is started by this
     }
-    return attach(client, params, Dialler(paths.resolve()))
+    return attach(client, params, Dialler(paths.resolve()), ordered)
 
 
 def left_last(client: Client) -> dict[str, Any] | None:
