@@ -66,3 +66,17 @@ def test_a_damaged_snapshot_is_an_error_and_no_crash() -> None:
         damaged = whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]
         with pytest.raises(ScreenError):
             Model.restore(damaged)
+
+
+def test_a_wide_character_that_a_resize_cuts() -> None:
+    """On an alternate screen, which is not wrapped anew: there is no snapshot until the program draws again.
+
+    The library says so; whoever attaches meanwhile gets the output as it was printed.
+    """
+    with Model(_SIZE) as model:
+        model.feed("\x1b[?1049h漢字".encode())
+        model.resize(Size(rows=_SIZE.rows, cols=3))
+        with pytest.raises(ScreenError):
+            model.snapshot()
+        model.feed(b"\x1b[H\x1b[2Jok")
+        assert model.state().grid.rows[0].runs[-1].text.endswith("ok")
