@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from toowld.daemon.news import News
 from toowld.daemon.registry import Entry, Keeper, Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
+from toowld.log import LogEnding, LogReader
 from toowld.session import Record, State
 
 
@@ -68,6 +70,29 @@ def test_a_custodian_that_closes_its_link_before_it_is_gone(
         office.news.on_lost(office.entry, office.keeper)
         assert office.entry.display() == "unreachable"
         custodian.kill()
+        return await office.ended()
+
+    assert asyncio.run(scenario()) == "ended (lost)"
+
+
+def test_a_long_log_holds_nobody_up(
+    tmp_path: Path, custodian: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How it ends may take half a second to find out; others are served meanwhile."""
+    served = threading.Event()
+
+    def slow(reader: LogReader) -> LogEnding:
+        assert served.wait(20), "the loop waited for the log"
+        return LogEnding()
+
+    monkeypatch.setattr(LogReader, "ending", slow)
+
+    async def scenario() -> str:
+        office = Office(tmp_path, custodian)
+        custodian.kill()
+        await asyncio.to_thread(custodian.wait)
+        asyncio.get_running_loop().call_soon(served.set)
+        office.news.on_lost(office.entry, office.keeper)
         return await office.ended()
 
     assert asyncio.run(scenario()) == "ended (lost)"

@@ -56,7 +56,7 @@ class Adoption:
                 _log.warning("session %s: %s: taken for lost", record.id, record.error)
             self._registry.add(record)
         await self.scan()
-        self._settle()
+        await self._settle()
         self._salvage()
         for item in self._store.sweep(self._registry):
             self._skip(Path(item.path), item.reason)
@@ -200,7 +200,7 @@ class Adoption:
         if any(getattr(entry.record, name) != value for name, value in facts.items()):
             self._registry.observe(entry, **facts)
 
-    def _settle(self) -> None:
+    async def _settle(self) -> None:
         """Records that say "running" and have no custodian: ended, or out of reach for now."""
         for entry in self._registry:
             record = entry.record
@@ -215,7 +215,7 @@ class Adoption:
                 if record.persistent and self._lifecycle.is_custodian_alive(record):
                     self._mark_unreachable(record.id)
                 elif record.state is not State.UNREACHABLE or not self._has_socket(record.id):
-                    self._lifecycle.note_gone(entry)
+                    await self._lifecycle.note_gone(entry)
 
     def _has_custodian(self, session_id: str) -> bool:
         entry = self._registry.get(session_id)
@@ -237,7 +237,7 @@ class Adoption:
         """Try again what did not answer, and take in what came back."""
         await self._have_them_look()
         await self.scan()
-        self._settle()
+        await self._settle()
 
 
 def _is_leaving(entry: Entry) -> bool:

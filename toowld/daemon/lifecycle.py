@@ -180,7 +180,7 @@ class Lifecycle:
                 entry, self._starting.spec(entry.record, record, notices, asked_for=asked_for)
             )
         except ToowlError as error:
-            # How the child before ended is in the log.
+            ending = await self._news.log_ending(entry)  # of the child before
             self._registry.observe(
                 entry,
                 durable=True,
@@ -189,7 +189,7 @@ class Lifecycle:
                 end_reason="lost" if record.restorable else "failed",
                 error=str(error),
                 ended_at=time.time(),
-                next_seq=max(entry.record.next_seq, self._news.log_ending(entry).end),
+                next_seq=max(entry.record.next_seq, ending.end),
             )
             raise
         return notices
@@ -295,7 +295,7 @@ class Lifecycle:
                 f"session {record.label} can't be killed: a process waits in the kernel; try again later"
             )
         if not isinstance(entry.keeper, LocalKeeper):
-            self.note_gone(entry)
+            await self.note_gone(entry)
         await entry.gone.wait()
 
     async def restart(self, entry: Entry, persistent: bool | None) -> list[str]:

@@ -88,13 +88,13 @@ class News:
         if is_custodian_alive(record):
             self._background(self._see_end(entry))
         else:
-            self.note_gone(entry)
+            self._background(self.note_gone(entry))
 
     async def _see_what_is_left(self, entry: Entry) -> None:
         """Whoever kept the end of a log in memory is gone: what the files lack is lost."""
         if not entry.live.get("degraded"):
             return
-        end = (await asyncio.to_thread(self.log_ending, entry)).end
+        end = (await self.log_ending(entry)).end
         if entry.running:
             return  # it was started again meanwhile
         entry.live = {**entry.live, "degraded": False, "seq": end}
@@ -109,23 +109,22 @@ class News:
         gone = await process.wait_until_gone(
             record.custodian_pid, record.custodian_started, process.END_TIMEOUT
         )
-        is_of_it = (entry.record.custodian_pid, entry.record.custodian_started) == (
-            record.custodian_pid,
-            record.custodian_started,
-        )
-        starting = entry.record.state is State.STARTING
-        if entry.keeper is not None or starting or not entry.running or not is_of_it:
-            return  # adopted again, or ended by others, and perhaps begun again
+        if _has_changed(entry, record):
+            return
         # Whoever has the entry's lock at this moment attaches somebody or ends the session, and waits for this.
         if gone:
-            self.note_gone(entry)
+            await self.note_gone(entry)
         else:  # the next tick adopts it again
             _log.warning("session %s: its custodian lives, but the link broke; trying again", record.id)
 
-    def note_gone(self, entry: Entry) -> None:
+    async def note_gone(self, entry: Entry) -> None:
         """The keeper's process is gone for sure: the log knows how the child ended, if it did before."""
         entry.keeper = None
-        live, ending = entry.live, self.log_ending(entry)
+        before = entry.record
+        ending = await self.log_ending(entry)
+        if _has_changed(entry, before):
+            return
+        live = entry.live
         self._tell(entry, attendance.at_once(live, "its keeper is gone"))
         if ending.folder is not None and ending.folder_at > entry.record.cwd_at:
             self._registry.observe(entry, cwd=ending.folder, cwd_at=ending.folder_at)
@@ -150,10 +149,10 @@ class News:
         else:
             self._note_end(entry, "lost", None, None, next_seq, told_to_end=False)
 
-    def log_ending(self, entry: Entry) -> LogEnding:
-        """How its log ends; of one that can't be read, nothing is known."""
+    async def log_ending(self, entry: Entry) -> LogEnding:
+        """How its log ends; of one that can't be read, nothing is known. Read beside the loop: it may be long."""
         try:
-            return LogReader(self._store.folder(entry.record.id)).ending()
+            return await asyncio.to_thread(LogReader(self._store.folder(entry.record.id)).ending)
         except OSError as error:
             _log.warning("session %s: its log can't be read: %s", entry.record.id, error)
             return LogEnding()
@@ -217,6 +216,15 @@ class News:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
+
+
+def _has_changed(entry: Entry, before: Record) -> bool:
+    """Whether a session without a keeper was adopted again since, or ended by others, and perhaps begun again."""
+
+    def which(record: Record) -> tuple[int | None, float | None, bool]:
+        return record.custodian_pid, record.custodian_started, record.state is State.STARTING
+
+    return entry.keeper is not None or not entry.running or which(entry.record) != which(before)
 
 
 def is_custodian_alive(record: Record) -> bool:

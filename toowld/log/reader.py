@@ -168,7 +168,9 @@ class LogReader:
                 if record is None:
                     continue
                 last = record.end
-                printed = printed or record.type == OUTPUT
+                if record.type == OUTPUT:
+                    printed = True
+                    continue
                 fields = record.fields
                 kind = fields.get("kind")
                 if kind in ("start", "respawn", "exit"):
