@@ -13,8 +13,9 @@ import pytest
 
 from toowld.daemon import process
 from toowld.daemon.answering import Answering
+from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.news import News
-from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.registry import Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.log import LogEnding, LogReader

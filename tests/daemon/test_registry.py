@@ -12,7 +12,8 @@ import pytest
 
 from tests.daemon.steps import ls, wait_displayed
 from tests.harness import Sandbox
-from toowld.daemon.registry import MAX_COMMAND, Registry
+from toowld.daemon.entry import MAX_COMMAND
+from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
 from toowld.session import Record, State

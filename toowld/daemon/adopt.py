@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from toowld.daemon import process, salvage
+from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
-from toowld.daemon.registry import Entry, Registry
+from toowld.daemon.registry import Registry
 from toowld.daemon.store import Skipped, Store
 from toowld.errors import ToowlError, VersionMismatch
 from toowld.host.sockets import is_socket_of_ours, peer_uid_pid

@@ -13,7 +13,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from toowld.daemon.registry import Keeper
+from toowld.daemon.entry import Keeper
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.errors import ScreenError, ToowlError

@@ -16,10 +16,11 @@ from typing import Any
 
 from toowld import __version__
 from toowld.daemon.connection import Connection
+from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
-from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.registry import Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.daemon.upgrading import upgrade

@@ -1,4 +1,4 @@
-"""The two places where a session can live, behind one face (`registry.Keeper`)."""
+"""The two places where a session can live, behind one face (`entry.Keeper`)."""
 
 from __future__ import annotations
 

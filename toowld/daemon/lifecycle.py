@@ -19,9 +19,10 @@ from typing import Any
 from toowld.daemon import process, restoring
 from toowld.daemon.answering import Answering
 from toowld.daemon.config import GATE, Config
+from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News, is_custodian_alive
-from toowld.daemon.registry import Entry, Registry
+from toowld.daemon.registry import Registry
 from toowld.daemon.starting import Starting, inheritable
 from toowld.daemon.store import Store, StoreError
 from toowld.daemon.systemd import Scopes

@@ -15,8 +15,9 @@ from typing import Any
 
 from toowld.daemon import attendance, process, restoring
 from toowld.daemon.answering import Answering
+from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.keepers import CustodianKeeper
-from toowld.daemon.registry import Entry, Keeper, Registry
+from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store
 from toowld.errors import ToowlError
 from toowld.log import LogEnding, LogReader

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toowld.daemon import limits, process, restoring
+from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News
-from toowld.daemon.registry import Entry, Registry
+from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store
 from toowld.daemon.systemd import Scopes
 from toowld.daemon.zygote import Zygote

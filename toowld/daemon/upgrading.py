@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.keepers import CustodianKeeper
-from toowld.daemon.registry import Entry, Keeper
 from toowld.errors import CustodianUnreachable, RefusedError
 from toowld.wire.text import pack_text
 

@@ -1,0 +1,136 @@
+"""What the daemon knows of one session: its record, who keeps it, and what was last heard of it.
+
+It decides nothing, and stores nothing: that is left to `registry` and those who use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from toowld.daemon.link import REQUEST_TIMEOUT
+from toowld.session import Record, State
+
+#: What `Entry.info` shows of a command, in characters. The record has it whole; but all sessions go into one frame of
+#: `list`, and the kernel takes arguments of megabytes.
+MAX_COMMAND = 1024
+
+
+class Keeper(Protocol):
+    """Whoever holds a session's engine: a custodian behind a link, or this process."""
+
+    async def request(
+        self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
+    ) -> Mapping[str, Any]:
+        """Ask the session something; see `toowld.host.control`."""
+
+    async def hand_over(self, client: Any, unread: bytes, request_id: int, params: Mapping[str, Any]) -> None:
+        """Give a client's connection away, to become an attachment."""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has not answered in time, and not since."""
+
+    def close(self) -> None:
+        """Let go. A persistent session goes on."""
+
+
+class Entry:
+    """One session: its record, and what was last heard of it.
+
+    Attributes:
+        record: as on disk.
+        keeper: None while nothing runs.
+        former: who kept it until its child ended, and may still be saying goodbye to clients.
+        live: the answer to the last ``info``, or the last news.
+        lock: held while the session is being started, ended or removed.
+        saving: held while its record is being written or removed; taken behind `lock`, where both are.
+        gone: set whenever nothing runs.
+        obstacle: why its custodian can't be asked although it answers: it is of another version.
+        known: whether the record says more than that somebody listens on that session's socket.
+        due: what was observed is to be stored soon, and (True) against a power cut too; None: nothing is.
+        unsaved: the disk took no note of what was observed, or of what was not to be.
+    """
+
+    def __init__(self, record: Record, known: bool = True) -> None:
+        self.record = record
+        self.known = known
+        self.keeper: Keeper | None = None
+        self.former: Keeper | None = None
+        self.live: Mapping[str, Any] = {}
+        self.lock = asyncio.Lock()
+        self.saving = asyncio.Lock()
+        self.due: bool | None = None
+        self.unsaved = False
+        self.gone = asyncio.Event()
+        self.scope: str | None = None
+        self.custodian_build: str | None = None
+        self.obstacle: str | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.record.state in (State.RUNNING, State.STARTING, State.UNREACHABLE)
+
+    @property
+    def clients(self) -> int:
+        return int(self.live.get("clients", 0)) if self.running else 0
+
+    def display(self) -> str:
+        """The state as a person reads it."""
+        record = self.record
+        if record.state is State.RUNNING:
+            if self.keeper is None or self.keeper.hangs:
+                return self._unreachable
+            return "attached" if self.clients else "detached"
+        if record.state is State.UNREACHABLE:
+            return self._unreachable
+        if record.state is not State.ENDED:
+            return str(record.state.value)
+        if record.end_reason != "exited":
+            return f"ended ({record.end_reason})"
+        if record.exit_signal is not None:
+            return f"ended (signal {record.exit_signal})"
+        return f"ended (exited {record.exit_code})" if record.exit_code is not None else "ended (exited)"
+
+    @property
+    def _unreachable(self) -> str:
+        return "unreachable" if self.obstacle is None else "unreachable (version)"
+
+    def info(self) -> dict[str, Any]:
+        """One object of ``list``."""
+        record, live = self.record, self.live
+        display = self.display()
+        running = self.running
+        return {
+            "id": record.id,
+            "name": record.name,
+            "persistent": record.persistent,
+            "state": "unreachable" if display == self._unreachable else record.state.value,
+            "display": display,
+            "end_reason": record.end_reason,
+            "exit_code": record.exit_code,
+            "exit_signal": record.exit_signal,
+            "ended_at": None if running else record.ended_at,
+            "error": record.error or (self.obstacle if display == self._unreachable else None),
+            "restorable": record.restorable,
+            "on_restore": record.on_restore,
+            "clients": self.clients,
+            "cwd": (live.get("cwd") if running else None) or record.cwd,
+            "command": _shortened(" ".join(record.argv)) if record.argv else "(login shell)",
+            "pid": record.pid if running else None,
+            "custodian_pid": record.custodian_pid if running else None,
+            "custodian_version": self.custodian_build if running else None,
+            "created_at": record.created_at,
+            "last_active_at": max(record.last_active_at, live.get("last_active_at", 0.0)),
+            "seq": live.get("seq", 0),
+            "log_bytes": live.get("log_bytes", 0),
+            "rows": live.get("rows") or record.rows,
+            "cols": live.get("cols") or record.cols,
+            "degraded": bool(live.get("degraded", False)),
+            "version": record.version,
+        }
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= MAX_COMMAND else command[: MAX_COMMAND - 1] + "…"
