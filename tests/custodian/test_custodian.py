@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.custodian.world import Link, World, cpu_seconds, fds_of, quiet, status_of
-from tests.harness import DEADLINE, REPOSITORY, Sandbox, alive, wait_for
+from tests.harness import DEADLINE, REPOSITORY, alive, wait_for
 from toowld.wire import (
     Attached,
     Detach,
@@ -33,16 +32,6 @@ from toowld.wire import (
 )
 
 ID = "0badcafe"
-
-
-@pytest.fixture
-def world(sandbox: Sandbox) -> Iterator[World]:
-    world = World(sandbox)
-    try:
-        yield world
-    finally:
-        world.close()
-        sandbox.assert_clean()
 
 
 BOTH = pytest.mark.parametrize("how", ["fork", "execute"])

@@ -6,13 +6,14 @@ The other code is, mostly, this code again, executed anew; what is wrong with it
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import psutil
 import pytest
 
 from tests.custodian.world import Link, World, fds_of, status_of
-from tests.harness import DEADLINE, Sandbox, wait_for
+from tests.harness import DEADLINE, wait_for
 from toowld import __version__
 from toowld.session import Record
 from toowld.wire import (
@@ -50,16 +51,6 @@ SAME = (sys.executable, "-P", "-m", "toowld")
 COUNTER = ("/bin/sh", "-c", "stty -opost; i=0; while :; do echo $i; i=$((i+1)); done")
 
 BOTH = pytest.mark.parametrize("how", ["fork", "execute"])
-
-
-@pytest.fixture
-def world(sandbox: Sandbox) -> Iterator[World]:
-    world = World(sandbox)
-    try:
-        yield world
-    finally:
-        world.close()
-        sandbox.assert_clean()
 
 
 def ask(world: World, link: Link, *argv: str, **params: Any) -> Response | Failure:
@@ -459,6 +450,20 @@ def test_code_that_is_gone_when_it_is_to_be_executed(world: World, tmp_path: Pat
     upgrade(world, link)
 
 
+def test_without_a_free_descriptor_it_is_refused(world: World) -> None:
+    pid, link, _child = world.start(ID)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    before = fds_of(pid)
+    for spare in range(5):  # of us, or of the process that tries: it has our limit
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(before) + spare, limits[1]))
+        answer = ask(world, link)
+        assert isinstance(answer, Failure)
+        assert answer.text.startswith(_NEW) and f"Too many open files{_STAYS}" in answer.text
+        wait_for(lambda: fds_of(pid) == before)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    upgrade(world, link)
+
+
 def test_a_log_that_is_not_what_it_was_is_told(world: World) -> None:
     _pid, link, _child = world.start(ID)
     world.attach(ID).expect_output(b"ready")
@@ -480,10 +485,11 @@ def test_a_dry_run_only_looks(world: World) -> None:
 
 
 def test_one_at_a_time(world: World) -> None:
-    _pid, link, _child = world.start(ID)
+    pid, link, child = world.start(ID)
     other = world.connect(ID)
     link.send(Request(50, "upgrade", {"argv": list(python("time.sleep(1000)")), "env": {}, "dry_run": True}))
-    answer = wait_for(lambda: ask(world, other, dry_run=True))
+    wait_for(lambda: checking(pid, child))
+    answer = ask(world, other, dry_run=True)
     assert isinstance(answer, Failure) and answer.text.startswith(f"session {ID} is being upgraded already")
 
 

@@ -9,6 +9,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ WEIGHTS = {
     "daemon_stops": 6,
     "custodian_stops": 10,
     "custodian_dies": 6,
+    "custodian_is_upgraded": 6,
     "zygote_dies": 3,
     "zygote_stops": 2,
     "terminal_dies": 5,
@@ -142,6 +145,31 @@ class Chaos(threading.Thread):
         if (found := self._custodian(True)) is not None:
             os.kill(found[1], signal.SIGKILL)
             self.world.count("custodians killed")
+
+    def _custodian_is_upgraded(self) -> None:
+        """Or not, as it may be stopped or killed meanwhile, or the daemon: then its old code goes on."""
+        if self._daemon_busy or (found := self._custodian(None)) is None:
+            return
+        command = [sys.executable, "-m", "toowld", "upgrade", found[0]]
+        process = subprocess.Popen(
+            command,
+            env=self.world.box.env,
+            cwd=self.world.box.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+        def look() -> None:
+            _, told = process.communicate(timeout=60)
+            if process.returncode == 0:
+                self.world.count("custodians upgraded")
+            elif told.count(b"\n") == 1:
+                self.world.count("custodians that could not be upgraded just then")
+            else:
+                self.world.problem(f"toowld upgrade: status {process.returncode}: {told!r}")
+
+        self._after(self._random.uniform(1, 10), look)
 
     def _zygote(self) -> int | None:
         if self._daemon_busy:

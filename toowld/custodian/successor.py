@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import cbor2
@@ -54,24 +53,15 @@ def check(state_fd: int, control_fd: int) -> int:
 
 
 def _attempt(state_fd: int) -> str:
-    stand_ins: list[socket.socket] = []
-    loop = EpollLoop()
     try:
-        Custodian.thaw(_read(state_fd), _standing_in(stand_ins), loop).check()
+        Custodian.thaw(_read(state_fd), _stand_in, EpollLoop()).check()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is an answer
         return f"no {type(error).__name__}: {error}"
-    finally:
-        for sock in stand_ins:
-            sock.close()
     return f"ok {__version__}"
 
 
-def _standing_in(stand_ins: list[socket.socket]) -> Callable[[int], int]:
-    """Gives descriptors that can be waited for."""
-
-    def take(fd: int) -> int:
-        ours, other = socket.socketpair()
-        stand_ins.append(other)
-        return ours.detach()
-
-    return take
+def _stand_in(fd: int) -> int:
+    """A descriptor that can be waited for."""
+    ours, other = socket.socketpair()
+    other.close()
+    return ours.detach()
