@@ -25,6 +25,7 @@ from toowl.keys import Chords, DetachRequested, Send
 from toowl.lending import Lending
 from toowl.screen import Screen
 from toowl.terminal import ENDING, RawTerminal, require_terminal, terminal_size
+from toowl.viewing import Viewing
 from toowld import errors, wire
 from toowld.client import Client
 
@@ -146,6 +147,7 @@ class _Loop:
         self._chords = Chords()
         self._screen = Screen(terminal, attachment, cols=self._size.cols)
         self._lending = Lending(terminal, attachment, self._screen, self._chords.stops)
+        self._viewing = Viewing(attachment, self._screen, self._size, self._picture)
         self._respawn = False
         self._whole = False  # the session does not know what we have seen: begin anew
         self._typed_at = 0.0
@@ -175,6 +177,8 @@ class _Loop:
         self._tend()
         if self._connection.up:
             self._connection.send(attachment.outbox)
+        if self._viewing.due:
+            self._lending.take_back()
         if not self._lending.ours:
             return None
         self._screen.show(self._banner())
@@ -182,7 +186,12 @@ class _Loop:
             attachment.leave()
         if self._screen.busy:
             return None
-        if attachment.outcome is None and self._connection.up and self._chords.idle:
+        if attachment.phase is Phase.OPEN:
+            self._viewing.tend()
+            if self._screen.busy:
+                self._screen.show(self._banner())
+        settled = self._chords.idle and not self._viewing.on
+        if attachment.outcome is None and self._connection.up and settled:
             self._lending.offer(self._connection)
         return attachment.outcome
 
@@ -223,6 +232,8 @@ class _Loop:
     def _timeout(self) -> float | None:
         """How long nothing has to be done, in milliseconds."""
         times = [self._deadline, self._connection.deadline, self._lending.deadline]
+        if not self._screen.busy and self._attachment.phase is Phase.OPEN:
+            times.append(self._viewing.deadline)
         if self._attachment.refused:
             times.append(self._typed_at + (_QUIET if self._connection.up else _PASTE_PATIENCE))
         if (since := self._connection.down_since) is not None and not self._screen.banner:
@@ -260,6 +271,10 @@ class _Loop:
         self._attachment.hung_up(may_return=self._connection.may_return)
         if self._attachment.phase is Phase.AWAY:
             self._connection.lost(reason)
+
+    def _picture(self) -> picture.Picture | None:
+        session_id = self._connection.session_id
+        return None if session_id is None else picture.fresh(session_id)
 
     def _away_for(self) -> float:
         since = self._connection.down_since
@@ -300,6 +315,7 @@ class _Loop:
         if attached is not None:
             self._whole = self._respawn = self._screen.redraw = False
             attachment.resume(attached, brief=away < _BRIEF)
+            self._viewing.renew()
             self._decode()
 
     def _again(self) -> dict[str, Any]:
@@ -393,6 +409,7 @@ class _Loop:
 
     def _continued(self) -> None:
         self._screen.forget_banner()  # the shell has written over it
+        self._viewing.renew()
         self._connection.retry_now()
         self._resize()
 
@@ -402,3 +419,4 @@ class _Loop:
             self._size = size
             self._attachment.resize(size)
             self._screen.resize(size.cols)
+            self._viewing.resize(size)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowl.banner import byte_count
@@ -92,6 +92,9 @@ class Attachment:
         self.unacknowledged: deque[tuple[int, bytes]] = deque()
         self.refused = 0  # bytes typed while away that were too many
         self._about = dict(about)
+        self.session_size = _session_size(about)
+        self._sink: Callable[[bytes], None] | None = None
+        self._sunk = 0  # output below this is in the sink already
         self._notices: list[Notice] = []  # shown once the output has caught up, or they would scroll away
         self._live = attached.live
         self._answered = 0
@@ -127,6 +130,8 @@ class Attachment:
                 self._notices.clear()
             case wire.InputAck(seq):
                 self._acknowledged(seq)
+            case wire.Resize(rows, cols):
+                self.session_size = _size(rows, cols)
             case wire.Ended():
                 self._over(self._ending(message))
             case wire.Detached(reason):
@@ -159,6 +164,7 @@ class Attachment:
         self.outbox.clear()
         self._lent = False
         before, self._about = self._about, dict(attached.about)
+        self.session_size = _session_size(self._about)
         same_child = _same_child(before, self._about)
         began = self._about.get("child_seq")
         if attached.seq > self.seq:
@@ -167,6 +173,7 @@ class Attachment:
             self.screen.append(Notice("the session lost some of its scrollback; it goes on here"))
             self.seq = attached.seq
             self._queries = QueryFilter()
+            self._sunk = 0
             brief = False  # what comes was printed long ago
         elif not same_child and type(began) is int and began < self.seq:
             # The log lost its end (a full disk) and was written on: these numbers meant other bytes.
@@ -207,6 +214,9 @@ class Attachment:
         data = data[self.seq - seq :]
         seq = self.seq
         self.seq += len(data)
+        if seq < self._sunk:
+            data = data[self._sunk - seq :]
+            seq = self.seq - len(data)
         if seq < self._answered:  # whoever asked still waits for this terminal's answer
             asked = data[: self._answered - seq]
             data = data[len(asked) :]
@@ -227,10 +237,20 @@ class Attachment:
         self._queries = QueryFilter()  # the rest of what it holds back will never come
         self.seq = end
         if self.phase in _SHOWN:
+            if self._sink is not None:
+                self._sink(_ABORT)
             self.screen.append(Lost(size))
 
+    def divert(self, sink: Callable[[bytes], None] | None, seq: int) -> None:
+        """Give output from ``seq`` on to ``sink``, and what is before that to nobody; None: show it again."""
+        self._sink = sink
+        self._sunk = seq
+        self._queries = QueryFilter()  # the rest of what it holds back is below that
+
     def _show(self, data: bytes) -> None:
-        if data and self.phase in _SHOWN:
+        if data and self._sink is not None:
+            self._sink(data)
+        elif data and self.phase in _SHOWN:
             self.screen.append(data)
             self.screen_bytes += len(data)
 
@@ -427,6 +447,22 @@ def _same_child(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return before.get("pid") == after.get("pid") and (one is None or other is None or one == other)
 
 
+def _session_size(about: Mapping[str, Any]) -> wire.Size | None:
+    """How large the session is; None from one of an older version, which does not tell when that changes."""
+    if about.get("tells_size") is not True:
+        return None
+    return _size(about.get("rows"), about.get("cols"))
+
+
+def _size(rows: object, cols: object) -> wire.Size | None:
+    try:
+        return wire.Size(rows=rows, cols=cols) if type(rows) is int and type(cols) is int else None
+    except ValueError:
+        return None
+
+
+#: Ends any sequence whose rest will never come.
+_ABORT = b"\x18\x1b\\"
 _SHOWN = (Phase.OPEN, Phase.AWAY)
 #: Bracketed paste, as the terminal types it.
 _PASTE_BEGINS, _PASTE_ENDS = b"\x1b[200~", b"\x1b[201~"

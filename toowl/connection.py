@@ -210,7 +210,7 @@ class Connection:
         self._socket: Any = client.socket  # Client's is an _socket.socket
         self._socket.settimeout(0)
         self._decoder = client.decoder
-        self._session_id = session_id
+        self.session_id = session_id
         self._dialler = dialler
         self._keepalive = dialler.keepalive if dialler else None
         self._can_send = True
@@ -234,7 +234,7 @@ class Connection:
     @property
     def may_return(self) -> bool:
         """Whether a lost connection is worth waiting for another."""
-        return self._dialler is not None and self._session_id is not None
+        return self._dialler is not None and self.session_id is not None
 
     # -- polling ------------------------------------------------------------------------------------------
 
@@ -278,9 +278,9 @@ class Connection:
             return None
         self._link.look(clocks())
         if self._link.due(now):
-            assert self._dialler is not None and self._session_id is not None
+            assert self._dialler is not None and self.session_id is not None
             self._link.dial()
-            self._dial = self._dialler.dial(self._session_id, params, now)
+            self._dial = self._dialler.dial(self.session_id, params, now)
         if self._dial is None:
             return None
         try:

@@ -137,6 +137,7 @@ class Lending:
             or not self._screen.idle
             or not self._terminal.lendable
             or time.monotonic() < self._not_before
+            or not self._fits
         ):
             return
         position = attachment.seq, attachment.input_seq
@@ -158,6 +159,11 @@ class Lending:
         attachment.lend()
         self._move(Move.OFFER)
         self._begin_watch()
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the session writes for a terminal of this size."""
+        return self._attachment.session_size in (None, self._terminal.size)
 
     def _refused(self) -> None:
         self._not_before = time.monotonic() + min(_REFUSED_FOR * 2**self._refusals, _REFUSED_FOR_LONGEST)
@@ -198,7 +204,7 @@ class Lending:
         used = message.typed or (message.seq, message.input_seq) != self._offered
         if used:
             self._refusals = 0
-        elif before in (Holder.OFFERED, Holder.LENT):
+        elif before in (Holder.OFFERED, Holder.LENT) and self._fits:
             self._refused()
         self._attachment.resume_after_loan(message.seq, message.input_seq)
 

@@ -7,12 +7,13 @@ session is replayed as it was printed, and nobody is told but who asks `toowld d
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from toowld import paths
 from toowld.classes import frozen
-from toowld.errors import ToowlError
+from toowld.errors import DaemonUnreachable, ToowlError
 from toowld.wire import Size
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The daemon gives up after 5 s.
 _TIMEOUT = 8.0
+#: Whoever is attached already has something on the terminal, and a chord that must work.
+_FRESH_TIMEOUT = 2.0
 
 
 @frozen
@@ -67,20 +70,35 @@ def get(client: Client, ordered: Order, size: Size) -> Picture | None:
         if (size.rows, size.cols) != (ordered.wanted["rows"], ordered.wanted["cols"]):
             ordered = order(client, ordered.wanted["session"], size, ordered.wanted["read_only"])
         if ordered.request_id is not None:
-            made = client.answer(ordered.request_id, timeout=_TIMEOUT)
-            return Picture(
-                int(made["seq"]), bytes(made["data"]), bytes(made["unfinished"]), bool(made["fresh_line"])
-            )
+            return _read(client.answer(ordered.request_id, timeout=_TIMEOUT))
         about = client.hello.about
-        return _made_here(about, size, ordered) if about.get("role") == "custodian" else None
+        if about.get("role") != "custodian":
+            return None
+        return _made_here(about["session"], None if ordered.wanted["read_only"] else size, size)
     except (ToowlError, OSError, LookupError, TypeError, ValueError):
         return None  # what is wrong with the session itself, the attach tells
 
 
-def _made_here(about: Mapping[str, Any], size: Size, ordered: Order) -> Picture:
+def fresh(session_id: str) -> Picture | None:
+    """The picture of a session in its own size, for whoever is attached already; None if there is none."""
+    from toowld.client import Client
+
+    with contextlib.suppress(ToowlError, OSError, LookupError, TypeError, ValueError):
+        try:
+            with Client.connect(paths.resolve(), timeout=_FRESH_TIMEOUT) as client:
+                wanted = {"session": session_id, "read_only": True}
+                return _read(client.request("screen", timeout=_FRESH_TIMEOUT, **wanted))
+        except DaemonUnreachable:
+            return _made_here(session_id, None, None)
+    return None
+
+
+def _read(made: Mapping[str, Any]) -> Picture:
+    return Picture(int(made["seq"]), bytes(made["data"]), bytes(made["unfinished"]), bool(made["fresh_line"]))
+
+
+def _made_here(session_id: str, size: Size | None, terminal: Size | None) -> Picture:
     from toowld.screen.picture import picture
 
-    made = picture(
-        paths.resolve().session(about["session"]), None if ordered.wanted["read_only"] else size, size
-    )
+    made = picture(paths.resolve().session(session_id), size, terminal)
     return Picture(made.seq, made.data, made.unfinished, made.fresh_line)

@@ -154,6 +154,10 @@ class Screen:
         self._attachment.screen.clear()
         self._attachment.screen_bytes = 0
 
+    def cleared(self) -> bytes:
+        """What switches off all that the session switched on, because its output is shown in another way now."""
+        return self._modes.reset()
+
     # -- leaving ------------------------------------------------------------------------------------------
 
     def offer(self, message: str) -> None:

@@ -50,6 +50,7 @@ def attached(
     about = {"client": client, "pid": 77, "rows": size.rows, "cols": size.cols, "read_only": read_only}
     live = seq if live is None else live
     about["answered"] = live if answered is None else answered  # it is alone, and nothing was printed since
+    about["tells_size"] = True
     return do.Send(client, Attached(seq, live, input_seq, about))
 
 

@@ -13,7 +13,7 @@ from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.session.engine import NEARLY_CAUGHT_UP, REPLAY_PIECE
 from toowld.session.outbox import HIGH, HOLD, LOW
-from toowld.wire import InputAck, Live, Output, Size
+from toowld.wire import InputAck, Live, Output, Resize, Size
 
 # -- the lead slows the child down -----------------------------------------------------------------------
 
@@ -332,6 +332,17 @@ def test_the_smallest_terminal_of_those_who_may_type_decides() -> None:
     session.handle(ev.ClientResized(1, Size(rows=40, cols=100)), 4.0)
     assert session.size == Size(rows=24, cols=100)
     assert do.ResizePty(Size(rows=40, cols=100)) in session.handle(ev.ClientLeft(2), 5.0)
+
+
+def test_everybody_is_told_of_another_size() -> None:
+    session = running(size=LARGE)
+    session.handle(join(1, size=LARGE), 1.0)
+    session.handle(join(2, size=LARGE, read_only=True), 1.0)
+    effects = session.handle(join(3, size=SIZE), 2.0)
+    smaller = Resize(rows=SIZE.rows, cols=SIZE.cols)
+    assert sent(effects, 1) == sent(effects, 2) == [smaller]
+    assert smaller not in sent(effects, 3)  # `Attached` tells it
+    assert sent(session.handle(ev.ClientLeft(3), 3.0), 2) == [Resize(rows=LARGE.rows, cols=LARGE.cols)]
 
 
 def test_the_last_size_stays_when_everybody_left() -> None:

@@ -82,6 +82,7 @@ class Clients:
     ) -> None:
         self.leaving = Leaving(loop, on_left)
         self._loop = loop
+        self._session = session
         self._tell = tell
         self._scrollback = scrollback
         self._loans = Loans(loop, session, tell, scrollback, self._on_breach)
@@ -260,6 +261,11 @@ class Clients:
                 client.terminal.write(effect.message.data)
                 return
             if type(effect.message) in _NEEDLESS:
+                return
+            if type(effect.message) is Resize:  # first, so that it knows why it gets its terminal back
+                client.socket.send(wire_codec.encode(effect.message))
+                if client.size != self._session.size:  # what we write does not fit
+                    self._loans.give_back(effect.client, client)
                 return
             self._loans.give_back(effect.client, client)
         message, frame = self._encoded

@@ -7,6 +7,7 @@
     model            Model: our small interface over it; output in, state out
     decode    PURE   the library's snapshots as values (pages: rows and cells)
     render    PURE   a state as bytes for a real terminal (paint: rows; sgr: looks)
+    window    PURE   a state in a terminal of another size, painted by differences
     snapshots        states on the disk, beside the log that they were made of
     follow           a model brought to the end of a log, from the newest snapshot on
     picture          what a client puts on its terminal before the output from some seq on; answers to questions

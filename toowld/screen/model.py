@@ -32,8 +32,11 @@ _MAX_CELLS = 1_000_000
 class Model:
     """One terminal. Use as a context manager, or let it be collected."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, scrollback: int = SCROLLBACK_LINES) -> None:
         """
+        Args:
+            scrollback: lines of it that are kept.
+
         Raises:
             ScreenUnavailable: there is no library.
             ScreenError: no terminal of that size can be had.
@@ -45,7 +48,7 @@ class Model:
         )
         self._own(made)
         self._set(library.OPT_SCROLLBACK_MAX_BYTES, _SCROLLBACK_BYTES)
-        self._set(library.OPT_SCROLLBACK_MAX_LINES, SCROLLBACK_LINES)
+        self._set(library.OPT_SCROLLBACK_MAX_LINES, scrollback)
 
     @classmethod
     def restore(cls, snapshot: bytes) -> Model:

@@ -30,7 +30,7 @@ MOUSE_FORMATS = (1005, 1006, 1015, 1016)
 _ANSI = (-4, -20)
 #: Modes that only have to be set, in any order. Not among them: what has its own place here; what clears the
 #: screen or resizes it (3); what only the program in the session ever sees (12, see DECSCUSR).
-_PLAIN_MODES = (1, 5, 45, 67, 1004, 1007, 1035, 1036, 1039, 1045, 2004, 2031, 2033, 2048, 5522)
+PLAIN_MODES = (1, 5, 45, 67, 1004, 1007, 1035, 1036, 1039, 1045, 2004, 2031, 2033, 2048, 5522)
 
 _DESIGNATE = (b"(", b")", b"*", b"+")
 _SETS = {1: b"B", 2: b"A", 3: b"0"}
@@ -196,7 +196,7 @@ class _Renderer:
 
     def _modes(self) -> None:
         terminal = self._terminal
-        for mode in (*_ANSI, *_PLAIN_MODES, _WRAP):
+        for mode in (*_ANSI, *PLAIN_MODES, _WRAP):
             if mode in terminal.modes:
                 self._mode(mode, terminal.modes[mode])
         if terminal.mode(_KEYPAD):

@@ -22,6 +22,7 @@ class Attachment:
         allowance: while it leads from far behind, how many bytes the child may print by now.
         size: of its terminal; None for one without.
         replies: takes out what its terminal answers where another one's answer counts.
+        welcomed: it was told that it is attached, and of what size the session is.
         typed_at: when it last typed (monotonic seconds), for who leads.
     """
 
@@ -37,6 +38,7 @@ class Attachment:
         "seq",
         "size",
         "typed_at",
+        "welcomed",
     )
 
     def __init__(self, client: int, client_id: str, size: Size | None, read_only: bool, now: float) -> None:
@@ -50,6 +52,7 @@ class Attachment:
         self.typed_at = now  # to attach is to lead, until somebody else types
         self.outbox = Outbox(now)
         self.replies = ReplyFilter()
+        self.welcomed = False
         self._state = AttachmentState.REPLAYING
 
     def freeze(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class Attachment:
         size = None if state["rows"] is None else Size(rows=state["rows"], cols=state["cols"])
         attachment = cls(state["client"], state["client_id"], size, state["read_only"], state["typed_at"])
         attachment.seq = state["seq"]
+        attachment.welcomed = True
         attachment.allowance = state["allowance"]
         attachment.outbox = Outbox.thaw(state["outbox"])
         attachment.replies = ReplyFilter.thaw(state["replies"])

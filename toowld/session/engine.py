@@ -45,7 +45,7 @@ from toowld.session.states import (
     SessionState,
     next_session_state,
 )
-from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message, Output, Size
+from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message, Output, Resize, Size
 
 #: One piece of replay. Large enough that the cost per piece vanishes, small enough that the PTY and other
 #: clients get their turn between two of them.
@@ -348,7 +348,9 @@ class Session:
             "cols": self.size.cols,
             "read_only": attachment.read_only,
             "answered": self._answered_since(attachment),
+            "tells_size": True,
         }
+        attachment.welcomed = True
         input_seq = self.input.taken(attachment.client_id)
         self._send(attachment, Attached(attachment.seq, self.seq, input_seq, about))
 
@@ -586,6 +588,9 @@ class Session:
         if size != self.size and self.state is not SessionState.ENDED:
             self.size = size
             self._do(do.ResizePty(size), do.LogResize(size), do.Changed())
+            for attachment in self.attachments.values():
+                if attachment.welcomed:
+                    self._send(attachment, Resize(rows=size.rows, cols=size.cols))
 
     # --- ending the child, and time ---------------------------------------------------------------------
 

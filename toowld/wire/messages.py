@@ -87,7 +87,7 @@ class InputAck(Message):
 
 @frozen
 class Resize(Message):
-    """The client's terminal has this size now."""
+    """The client's terminal has this size now; from the session: its own size is this now."""
 
     TAG: ClassVar[int] = 4
     rows: int
