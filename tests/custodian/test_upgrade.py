@@ -488,9 +488,12 @@ def test_one_at_a_time(world: World) -> None:
     pid, link, child = world.start(ID)
     other = world.connect(ID)
     link.send(Request(50, "upgrade", {"argv": list(python("time.sleep(1000)")), "env": {}, "dry_run": True}))
-    wait_for(lambda: checking(pid, child))
+    trying = wait_for(lambda: checking(pid, child))
+    assert trying is not None
     answer = ask(world, other, dry_run=True)
     assert isinstance(answer, Failure) and answer.text.startswith(f"session {ID} is being upgraded already")
+    os.kill(trying, signal.SIGKILL)
+    link.expect(Failure)
 
 
 @pytest.mark.parametrize(
