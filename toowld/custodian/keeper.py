@@ -46,7 +46,7 @@ HELLO_TIMEOUT = 10.0
 MAX_NAME = 256
 
 #: What a daemon may ask of us that not every custodian can do.
-FEATURES = ("Upgrade",)
+FEATURES = ("Upgrade", "Aged")
 
 #: After the end: how long a daemon that is there may take to note how it ended (seconds).
 ACKNOWLEDGE_TIMEOUT = 5.0
@@ -64,6 +64,7 @@ class Link:
         self.greeted = False
         self.subscribed = False
         self.behind = False  # there is news that it was not sent, as it takes nothing
+        self.watches = False  # it wants to hear when what it was told is not so any more
         self.patience: Timer  # with one that does not say Hello
 
 
@@ -223,7 +224,20 @@ class Custodian:
     def _asked(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
         if self._socket_file is not None:
             self._socket_file.look()
+        if link.subscribed and request.params.get("watch") is True:
+            link.watches = True
+            self._running_host().on_next_turn(self._age)
         return self._info()
+
+    def _age(self) -> None:
+        """What was told is not so any more: say only that, once, however busy the session is."""
+        frame = encode(Event("aged"))
+        for link in [link for link in self._links if link.watches]:
+            link.watches = False
+            if link.socket.queued:
+                link.behind = True
+            else:
+                link.socket.send(frame)
 
     def _info(self) -> dict[str, Any]:
         assert self._record is not None or self._host is None

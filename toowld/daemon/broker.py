@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from toowld import __version__
+from toowld.daemon import process
 from toowld.daemon.connection import Connection
 from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.keepers import LocalKeeper
@@ -31,7 +32,7 @@ from toowld.errors import (
     RefusedError,
     ToowlError,
 )
-from toowld.host import SessionHost
+from toowld.host import SessionHost, control
 from toowld.host.params import Params
 from toowld.log import LogReader, LogRecord
 from toowld.log.unwritten import with_unwritten
@@ -133,7 +134,7 @@ class Broker:
 
     async def _list(self, params: Params) -> Mapping[str, Any]:
         entries = list(self._registry)
-        await asyncio.gather(*(self._refresh(entry) for entry in entries))
+        await asyncio.gather(*(self._refresh(entry) for entry in entries if not self._at_rest(entry)))
         infos = [entry.info() for entry in entries]
         return {"sessions": sorted(infos, key=lambda info: info["last_active_at"], reverse=True)}
 
@@ -150,6 +151,19 @@ class Broker:
         except ToowlError:
             return
         self._lifecycle.on_news(entry, keeper, info)
+
+    def _at_rest(self, entry: Entry) -> bool:
+        """Whether all is known of a session without asking its custodian: with hundreds, that is so for most.
+
+        Where its child goes, a custodian does not notice; and one that is stopped has to be found out.
+        """
+        keeper, record = entry.keeper, entry.record
+        if keeper is None or not keeper.is_quiet or not process.sleeps(record.custodian_pid):
+            return False
+        cwd = pack_text(control.child_cwd(record.pid)) or record.cwd
+        if cwd != record.cwd:
+            self._lifecycle.on_news(entry, keeper, {**entry.live, "cwd": cwd})
+        return True
 
     async def _info(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))

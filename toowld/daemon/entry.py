@@ -32,6 +32,10 @@ class Keeper(Protocol):
     def hangs(self) -> bool:
         """Whether it has not answered in time, and not since."""
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has happened there since it was last asked for ``info``."""
+
     def close(self) -> None:
         """Let go. A persistent session goes on."""
 

@@ -31,16 +31,22 @@ class CustodianKeeper:
             on_event=lambda event: self._on_event(event, on_news),
             on_closed=on_lost,
         )
+        self._events = 0
+        self._info_at: int | None = None  # the number of events when it was last asked how it is
         self.link.greet()
 
-    @staticmethod
-    def _on_event(event: Event, on_news: Callable[[Mapping[str, Any]], None]) -> None:
+    def _on_event(self, event: Event, on_news: Callable[[Mapping[str, Any]], None]) -> None:
+        self._events += 1
         if event.name == "changed":
             on_news(event.data)
 
     @property
     def hangs(self) -> bool:
         return bool(self.link.overdue)
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._info_at == self._events and "Aged" in self.features
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -53,7 +59,12 @@ class CustodianKeeper:
     async def request(
         self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
     ) -> Mapping[str, Any]:
-        return await self.link.request(method, params, timeout=timeout)
+        if method != "info":
+            return await self.link.request(method, params, timeout=timeout)
+        events = self._events
+        info = await self.link.request(method, {"watch": True}, timeout=timeout)
+        self._info_at = events  # if something has come meanwhile, it may be newer than the answer
+        return info
 
     async def hand_over(
         self, client: socket.socket, unread: bytes, request_id: int, params: Mapping[str, Any]
@@ -79,6 +90,7 @@ class LocalKeeper:
     """A standard session, or a look at an ended one: the engine runs in this process."""
 
     hangs = False
+    is_quiet = False  # asking costs nothing
 
     def __init__(self, host: SessionHost) -> None:
         self.host = host

@@ -66,6 +66,7 @@ class SessionHost:
         self._events: deque[ev.Event] = deque()
         self._effects: deque[do.Effect] = deque()
         self._running = False
+        self._on_turn: Callable[[], None] | None = None
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._finished = False
@@ -158,6 +159,10 @@ class SessionHost:
         if not self._running:
             self._run()
 
+    def on_next_turn(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called once, when something happens: what was told of the session is not so any more."""
+        self._on_turn = callback
+
     def clients(self) -> list[dict[str, Any]]:
         """Who is attached, for people to see."""
         return [about for about in self._clients.describe() if about["client"] in self.session.attachments]
@@ -241,6 +246,9 @@ class SessionHost:
 
     def _run(self) -> None:
         self._running = True
+        if self._on_turn is not None:
+            callback, self._on_turn = self._on_turn, None
+            callback()
         try:
             self._perform()  # what had to wait for the disk
             first = True
