@@ -23,6 +23,7 @@ import pytest
 from tests.custodian.world import Link, World, fds_of, status_of
 from tests.harness import DEADLINE, wait_for
 from toowld import __version__
+from toowld.custodian.keeper import FEATURES
 from toowld.session import Record
 from toowld.wire import (
     Attached,
@@ -59,7 +60,8 @@ def ask(world: World, link: Link, *argv: str, **params: Any) -> Response | Failu
 
 def upgrade(world: World, link: Link) -> None:
     answer = ask(world, link)
-    assert answer == Response(answer.id, {"build": __version__})
+    assert isinstance(answer, Response), answer
+    assert answer.result == {"build": __version__, "features": list(FEATURES)}
 
 
 def python(*lines: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ It needs nobody: with the daemon dead it goes on reading, logging and serving, a
 socket. There is one for each persistent session, so it is small: a bare epoll loop, and of other people's code
 only cbor2 and setproctitle.
 
-``keeper`` is the custodian, ``loop`` its event loop, ``socketfile`` its listening socket, ``zygote`` the process
-that forks it, ``__main__`` where it begins. ``upgrade`` has newer code go on in its place, whose side of that is
-``successor``. All is imported at the start: later, what lies on the disk may be another version's.
+``keeper`` is the custodian, ``link`` a connection to it, ``loop`` its event loop, ``socketfile`` where it listens,
+``zygote`` the process that forks it, ``__main__`` where it begins. ``upgrade`` has newer code go on in its place,
+whose side of that is ``successor``. All is imported at the start: later, what lies on the disk may be another
+version's.
 """

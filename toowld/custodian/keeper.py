@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld import __version__
+from toowld.custodian.link import Link
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.socketfile import SocketFile
 from toowld.custodian.upgrade import Program, Upgrade
@@ -27,20 +28,17 @@ from toowld.errors import (
     ToowlError,
     UpgradeFailed,
 )
-from toowld.host import FrameSocket, SessionHost, Timer, control
+from toowld.host import SessionHost, Timer, control
 from toowld.host.params import Params
 from toowld.host.spec import Spec, open_host, start_child
 from toowld.log import LogWriter
 from toowld.session import Record, SessionState
 from toowld.session import events as ev
-from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode, negotiate
+from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode
 from toowld.wire.text import pack_text
 
 #: Born and not told to start within this time: the daemon died in between (seconds).
 START_TIMEOUT = 10.0
-
-#: A connection that has not said Hello within this time is no client of ours (seconds).
-HELLO_TIMEOUT = 10.0
 
 #: Longest name of a session, as each client is told it. The daemon's own limit is lower.
 MAX_NAME = 256
@@ -54,18 +52,6 @@ ACKNOWLEDGE_TIMEOUT = 5.0
 #: After the end, when the log could not be written: who is told of a full disk makes room within this time (seconds).
 #: Until then it is tried again, and whoever wants to can read what is in memory, and how the child ended.
 LINGER = 3600.0
-
-
-class Link:
-    """One connection to this custodian."""
-
-    def __init__(self) -> None:
-        self.socket: FrameSocket
-        self.greeted = False
-        self.subscribed = False
-        self.behind = False  # there is news that it was not sent, as it takes nothing
-        self.watches = False  # it wants to hear when what it was told is not so any more
-        self.patience: Timer  # with one that does not say Hello
 
 
 class Custodian:
@@ -116,40 +102,27 @@ class Custodian:
         link.socket.send(encode(Hello(about=about)))
 
     def _take_in(self, sock: socket.socket, unread: bytes) -> Link:
-        link = Link()
-        link.socket = FrameSocket(
+        link = Link(
             sock,
             self._loop,
-            on_message=lambda message, fds: self._on_message(link, message, fds),
-            on_close=lambda reason: self._on_link_closed(link),
-            on_sent=lambda queued: self._on_link_took(link, queued),
+            on_message=self._on_message,
+            on_closed=self._on_link_closed,
+            on_took=self._on_link_took,
             unread=unread,
         )
         self._links.add(link)
-        link.patience = self._loop.call_at(self._loop.time() + HELLO_TIMEOUT, self._drop, link)
         return link
-
-    def _drop(self, link: Link) -> None:
-        if link in self._links:
-            link.socket.close()
-            self._on_link_closed(link)
 
     def _on_link_closed(self, link: Link) -> None:
         self._links.discard(link)
-        link.patience.cancel()
         if self._host is None and not self._links:
             self._loop.stop()  # nobody is left who could tell us to start
         self._leave_if_done()
 
     def _on_message(self, link: Link, message: Message, fds: list[int]) -> None:
         try:
-            match message:
-                case Hello():
-                    negotiate(message)
-                    link.greeted = True
-                    link.patience.cancel()
-                case Request() if link.greeted:
-                    self._answer(link, message, fds)
+            if isinstance(message, Request) and link.greeted:
+                self._answer(link, message, fds)
         finally:
             for fd in fds:  # nobody took them
                 os.close(fd)
@@ -342,15 +315,7 @@ class Custodian:
         return {
             "id": self._id,
             "record": pack_text(self._record.to_map()),
-            "links": [
-                {
-                    "greeted": link.greeted,
-                    "subscribed": link.subscribed,
-                    "behind": link.behind,
-                    "socket": link.socket.freeze(keep),
-                }
-                for link in links
-            ],
+            "links": [link.freeze(keep) for link in links],
             "asker": links.index(asker) if asker in links else None,
             "request": request_id,
             "listening": self._socket_file.freeze(keep),
@@ -375,12 +340,7 @@ class Custodian:
         for about in state["links"]:
             connection = about["socket"]
             link = custodian._take_in(socket.socket(fileno=take(connection["fd"])), connection["unread"])
-            link.socket.thaw(connection, take)
-            link.greeted, link.subscribed, link.behind = (
-                about[key] for key in ("greeted", "subscribed", "behind")
-            )
-            if link.greeted:
-                link.patience.cancel()
+            link.thaw(about, take)
             links.append(link)
         if state["asker"] is not None:
             custodian._asker = (links[state["asker"]], state["request"])
@@ -400,7 +360,8 @@ class Custodian:
         """After `thaw`: we are the custodian now; whoever asked for that is told."""
         if self._asker is not None:
             link, request_id = self._asker
-            link.socket.send(encode(Response(request_id, {"build": __version__})))
+            answer = {"build": __version__, "features": list(FEATURES)}
+            link.socket.send(encode(Response(request_id, answer)))
         self._publish()
 
     # --- news and the end -------------------------------------------------------------------------------

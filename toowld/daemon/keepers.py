@@ -13,6 +13,9 @@ from toowld.errors import AttachRefused
 from toowld.host import SessionHost, control
 from toowld.wire import Event
 
+#: The feature of custodians that can replace their code.
+UPGRADE = "Upgrade"
+
 
 class CustodianKeeper:
     """A session in a process of its own: everything is asked over a link."""
@@ -31,6 +34,7 @@ class CustodianKeeper:
             on_event=lambda event: self._on_event(event, on_news),
             on_closed=on_lost,
         )
+        self._features: tuple[str, ...] | None = None  # None: as its Hello says
         self._events = 0
         self._info_at: int | None = None  # the number of events when it was last asked how it is
         self.link.greet()
@@ -51,6 +55,8 @@ class CustodianKeeper:
     @property
     def features(self) -> tuple[str, ...]:
         """What it says that it can do, of what not every custodian can."""
+        if self._features is not None:
+            return self._features
         named = self.link.hello.result().about.get("features")
         return (
             tuple(feature for feature in named if isinstance(feature, str)) if isinstance(named, list) else ()
@@ -65,6 +71,17 @@ class CustodianKeeper:
         info = await self.link.request(method, {"watch": True}, timeout=timeout)
         self._info_at = events  # if something has come meanwhile, it may be newer than the answer
         return info
+
+    async def upgrade(self, params: Mapping[str, Any], *, timeout: float) -> Mapping[str, Any]:
+        """Have other code go on there.
+
+        Raises:
+            UpgradeFailed: it is as it was. CustodianLost, CustodianUnreachable.
+        """
+        answer = await self.link.request("upgrade", params, timeout=timeout)
+        if not params.get("dry_run"):
+            self._features = tuple(answer.get("features") or (UPGRADE,))
+        return answer
 
     async def hand_over(
         self, client: socket.socket, unread: bytes, request_id: int, params: Mapping[str, Any]

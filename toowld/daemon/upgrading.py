@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toowld.daemon.entry import Entry, Keeper
-from toowld.daemon.keepers import CustodianKeeper
+from toowld.daemon.keepers import UPGRADE, CustodianKeeper
 from toowld.errors import CustodianUnreachable, RefusedError
 from toowld.wire.text import pack_text
 
@@ -42,7 +42,7 @@ async def upgrade(entry: Entry, keeper: Keeper, *, dry_run: bool) -> Mapping[str
         raise CustodianUnreachable(
             f"session {record.label}: its custodian does not answer: it goes on as it is: see `toowld doctor`"
         )
-    if "Upgrade" not in keeper.features:
+    if UPGRADE not in keeper.features:
         raise RefusedError(
             f"session {record.label}: its custodian (toowl {before}) is too old to be upgraded in place: "
             "it goes on as it is"
@@ -52,7 +52,7 @@ async def upgrade(entry: Entry, keeper: Keeper, *, dry_run: bool) -> Mapping[str
         "env": dict(os.environ),
         "dry_run": dry_run,
     }
-    answer = await keeper.request("upgrade", pack_text(program), timeout=UPGRADE_TIMEOUT)
+    answer = await keeper.upgrade(pack_text(program), timeout=UPGRADE_TIMEOUT)
     after = str(answer.get("build"))
     if not dry_run:
         entry.custodian_build = after
