@@ -56,6 +56,7 @@ def wait_for(condition: Callable[[], T], timeout: float = DEADLINE, what: str = 
         AssertionError: it did not within ``timeout`` seconds; the last value is named.
     """
     deadline = time.monotonic() + timeout
+    pause = 0.002
     while True:
         value = condition()
         if value:
@@ -63,7 +64,8 @@ def wait_for(condition: Callable[[], T], timeout: float = DEADLINE, what: str = 
         if time.monotonic() > deadline:
             name = what or getattr(condition, "__name__", "condition")
             raise AssertionError(f"waited {timeout:g} s for {name}; last value: {value!r}")
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 1.25, 0.05)  # what is waited for needs the processor too
 
 
 def need_program(*names: str) -> None:

@@ -26,8 +26,14 @@ _SIZE = Size(rows=24, cols=80)
 
 def helpers(sandbox: Sandbox) -> list[psutil.Process]:
     """The daemon's helpers."""
-    children = psutil.Process(sandbox.daemon_pid).children()
-    return [child for child in children if "toowld.screen.worker" in child.cmdline()]
+    return [child for child in psutil.Process(sandbox.daemon_pid).children() if _is_helper(child)]
+
+
+def _is_helper(process: psutil.Process) -> bool:
+    try:
+        return "toowld.screen.worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # gone, or a zombie, just now
+        return False
 
 
 def picture(sandbox: Sandbox, session: str, **params: Any) -> dict[str, Any]:
