@@ -495,6 +495,27 @@ def test_info(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rate", "wanted"),
+    [
+        (None, ""),
+        (1.0, ""),
+        (100.0, "; at the 100 B/s of late, that holds the last 7d"),
+        (1024.0, "; at the 1.0 KiB/s of late, that holds the last 18h"),
+        (10240.0, "; at the 10.0 KiB/s of late, that holds the last 1h"),
+        (102400.0, "; at the 100.0 KiB/s of late, that holds the last 10m"),
+    ],
+)
+def test_info_tells_how_far_the_scrollback_reaches(
+    sandbox: Sandbox, daemon: ScriptedDaemon, rate: float | None, wanted: str
+) -> None:
+    """D5."""
+    record = {"scrollback_bytes": 64 << 20}
+    daemon.answers["info"] = session(log_bytes=16 << 20, log_rate=rate, record=record)
+    text = run(sandbox, "info", "x")[1].replace("\r\n", "\n")
+    assert f"16.0 MiB of 64.0 MiB (25 %){wanted}\n" in text
+
+
+@pytest.mark.parametrize(
     ("changes", "wanted"),
     [
         ({"persistent": False}, "ends together with the daemon"),

@@ -377,3 +377,20 @@ def test_no_fd_is_left_open(tmp_path: Path) -> None:
     log.close()
     assert before() == count
     assert len(list_segments(str(tmp_path))) > 1
+
+
+def test_how_fast_it_grows_of_late(tmp_path: Path) -> None:
+    """What was a long time ago, at another pace, does not count: only the newest segments do."""
+    now = [1_700_000_000]
+    log = open_log(tmp_path, limit=256 << 10, segment_bytes=64 << 10, wall=lambda: now[0] * 10**9)
+    reader = LogReader(tmp_path)
+    assert reader.rate(now[0]) is None, "it has just begun"
+    for pace in (1, 100):
+        for _ in range(200):
+            now[0] += 1000 // pace
+            log.append(b"x" * 1000)
+        rate = reader.rate(now[0])
+        assert rate is not None and pace * 0.9 < rate < pace * 1.2
+    assert reader.rate(now[0] - 10**6) is None, "the clock was set back"
+    assert LogReader(tmp_path / "none").rate(now[0]) is None
+    log.close()

@@ -29,6 +29,10 @@ def parser() -> Parser:
     return made
 
 
+#: It is not said that the scrollback holds more than this: then it is as good as endless (seconds).
+_LONG = 100 * 86400
+
+
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     session = session_or_current(args.session)
@@ -75,7 +79,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("last active", moment("last_active_at")),
         ("ended", moment("ended_at")),
         ("output so far", size(info["seq"] % SEQ_LEAP) if isinstance(info.get("seq"), int) else None),
-        ("scrollback kept", size(info["log_bytes"]) if isinstance(info.get("log_bytes"), int) else None),
+        ("scrollback kept", _kept(info)),
         ("log", text("log_dir")),
         ("log error", text("log_error")),
     ]
@@ -87,6 +91,20 @@ def _version(version: str | None, info: dict[str, Any]) -> str | None:
     if not is_of_another_version(info):
         return version
     return f"{version}; `toowld upgrade {info.get('id')}` has it go on with {__version__}"
+
+
+def _kept(info: dict[str, Any]) -> str | None:
+    """How much scrollback there is, how much there may be, and how long a time that is."""
+    used, rate = info.get("log_bytes"), info.get("log_rate")
+    limit = (info.get("record") or {}).get("scrollback_bytes")
+    if not isinstance(used, int):
+        return None
+    if not isinstance(limit, int) or limit <= 0:
+        return size(used)
+    text = f"{size(used)} of {size(limit)} ({100 * used / limit:.0f} %)"
+    if isinstance(rate, int | float) and rate > 0 and limit / rate < _LONG:
+        text += f"; at the {size(rate)}/s of late, that holds the last {age(limit / rate)}"
+    return text
 
 
 def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:

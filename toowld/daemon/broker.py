@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -168,10 +169,14 @@ class Broker:
     async def _info(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
         await self._refresh(entry)
+        reader = LogReader(self._store.folder(entry.record.id))
         if entry.record.state is State.ENDED and "seq" not in entry.live:  # of an earlier daemon's time
-            reader = LogReader(self._store.folder(entry.record.id))
             with contextlib.suppress(OSError):
                 entry.live = {**entry.live, "seq": await asyncio.to_thread(lambda: reader.end)}
+        rate = None
+        if entry.running:
+            with contextlib.suppress(OSError):
+                rate = await asyncio.to_thread(reader.rate, time.time())
         record = entry.record.to_map()
         del record["env"]  # may hold secrets, and nobody needs it here
         return entry.info() | {
@@ -179,6 +184,7 @@ class Broker:
             "client_list": entry.live.get("client_list", []) if entry.running else [],
             "log_dir": str(self._store.folder(entry.record.id)),
             "log_error": entry.live.get("log_error"),
+            "log_rate": rate,
         }
 
     async def _new(self, params: Params) -> Mapping[str, Any]:

@@ -81,13 +81,21 @@ class LogReader:
     @property
     def bytes_used(self) -> int:
         """What the log takes on the disk."""
-        used = 0
-        for _, path in self._segments():
-            try:
-                used += os.stat(path).st_size  # noqa: PTH116
-            except FileNotFoundError:
-                continue  # just dropped
-        return used
+        return sum(_size(path) for _, path in self._segments())
+
+    def rate(self, now: float) -> float | None:
+        """By how many bytes a second the log grew of late, over its newest segment or two; or None.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        newest = self._segments()[-2:]
+        begun = next(
+            (record for seq, path in newest[:1] for record in self._segment(seq, path) if record), None
+        )
+        if begun is None or begun.wall_us / 1e6 >= now:
+            return None
+        return sum(_size(path) for _, path in newest) / (now - begun.wall_us / 1e6)
 
     def records(self, from_seq: int = 0) -> Iterator[LogRecord | GapMark]:
         """All records from ``from_seq`` on, up to the end as it is then; a `GapMark` where output is not held.
@@ -249,6 +257,13 @@ class LogReader:
                     yield None
                 return
             settled = at_end and scanner.offset == begin
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except FileNotFoundError:  # just dropped
+        return 0
 
 
 def _with(context: list[LogRecord], record: LogRecord) -> list[LogRecord]:
