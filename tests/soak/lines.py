@@ -177,7 +177,7 @@ def on_screen(output: bytes) -> tuple[int, list[str]]:
 
     The one who was killed may end anywhere; between two lines only an announcement of ours excuses missing ones.
     """
-    output = _OWN_LINE.sub(b"", output)
+    output = _PICTURE.sub(b"", _OWN_LINE.sub(b"", output), count=1)
     problems: list[str] = []
     last: tuple[int, int] | None = None
     last_end = lines = 0
@@ -205,4 +205,7 @@ def on_screen(output: bytes) -> tuple[int, list[str]]:
 _OWN_LINE = re.compile(
     rb"(?:\x1bD\x1bM)?\x1b7\x1b\[\?6l\x1b\(B\x0f\x1b\[m\x1b\[9999H\x1b\[2K.*?\x1b8", re.DOTALL
 )
+#: What an attach paints before the session's own output. A line in it that happens to have nothing but text stands
+#: there as it was printed, those around it do not.
+_PICTURE = re.compile(rb"\r\x1b\[m\x1b\[J\x1b\[\?25l.*?\x1b\[\?25h", re.DOTALL)
 _NOTICE = re.compile(rb"bytes of output|scrollback")

@@ -92,6 +92,9 @@ def test_a_terminal_shows_each_line_once() -> None:
     assert on_screen(lines[0] + lines[2] + lines[3])[1]
     notice = b"\r\n[%d bytes of output are no longer held]\r\n" % len(lines[1])
     assert on_screen(lines[0] + notice + lines[2])[1] == []
+    picture = lines[0].replace(b"\n", b"\r\n") + lines[1] + b"\x1b[2Cx\x1b[1;1H"
+    painted = b"\r\x1b[m\x1b[J\x1b[?25l" + picture + b"\x1b[?25h"
+    assert on_screen(painted + lines[3]) == (1, [])
 
 
 def test_typed_text_has_a_place_for_each_byte() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import termios
 import threading
 
-from tests.harness import Terminal
+from tests.harness import Terminal, wait_for
 from tests.soak.lines import Tracker, on_screen
 from tests.soak.verdict import read_log
 from tests.soak.world import Place, World
@@ -37,6 +38,8 @@ class AtTerminal(threading.Thread):
 
     def _detach(self, terminal: Terminal) -> None:
         try:
+            # Before it is attached, what is a chord then is the signal that it is at any terminal.
+            wait_for(lambda: _is_raw(terminal) or terminal.process.poll() is not None)
             terminal.send(b"\x1cd")
             status = terminal.wait()
         except (AssertionError, OSError) as error:
@@ -54,6 +57,10 @@ class AtTerminal(threading.Thread):
         self.world.count("attaches at terminals")
         for problem in problems:
             self.world.problem(f"{self.name}: {problem}")
+
+
+def _is_raw(terminal: Terminal) -> bool:
+    return not terminal.modes()[3] & termios.ISIG
 
 
 class Churn(threading.Thread):
