@@ -151,6 +151,7 @@ class _Loop:
         self._respawn = False
         self._whole = False  # the session does not know what we have seen: begin anew
         self._typed_at = 0.0
+        self._silent = False  # the session owes us something, and hangs
         self._deadline: float | None = None
 
     def run(self) -> Outcome:
@@ -283,9 +284,13 @@ class _Loop:
     def _banner(self) -> str:
         """What to tell while the session can't be reached; empty while it can."""
         attachment = self._attachment
-        if attachment.phase is not Phase.AWAY or self._away_for() < _BANNER_AFTER:
+        if attachment.phase is Phase.AWAY and self._away_for() >= _BANNER_AFTER:
+            what = f"reconnecting… {self._connection.reason}"
+        elif self._silent:
+            what = "the session hangs"
+        else:
             return ""
-        return banner.text(self._connection.reason, attachment.pending, attachment.refused, self._size.cols)
+        return banner.text(what, attachment.pending, attachment.refused, self._size.cols)
 
     def _tend(self) -> None:
         """Look after the connection: what is due is done."""
@@ -293,6 +298,10 @@ class _Loop:
         self._lending.look()
         if connection.stalled(attachment.outbox):
             self._hung_up("nothing comes any more")
+        hung, owed = self._silent, attachment.phase is Phase.OPEN and attachment.pending > 0
+        self._silent = connection.silent(attachment.outbox, owed=owed)
+        if hung and not self._silent and self._screen.redraw and connection.up and connection.may_return:
+            self._hung_up("it did not answer")  # what is under the banner comes with a new connection
         if attachment.refused and connection.up and time.monotonic() - self._typed_at >= _QUIET:
             attachment.take_again()
         if attachment.phase is not Phase.AWAY:

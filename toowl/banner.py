@@ -20,9 +20,9 @@ _MAKE_ROOM = b"\x1bD\x1bM"
 _BOTTOM = b"\x1b[?6l\x1b(B\x0f\x1b[m\x1b[9999H\x1b[2K"
 
 
-def text(reason: str, pending: int, refused: int, cols: int) -> str:
-    """What is waited for, and what became of what was typed."""
-    parts = [f"reconnecting… {reason}"]
+def text(what: str, pending: int, refused: int, cols: int) -> str:
+    """What is wrong, and what became of what was typed."""
+    parts = [what]
     if pending:
         parts.append(f"{byte_count(pending)} typed, not delivered yet")
     if refused:

@@ -31,6 +31,8 @@ _RECEIVE_BYTES = 64 << 10
 _DIAL_TIMEOUT = 5.0
 #: While the link is down the clocks are looked at so often: a sleeping machine stops poll(2)'s clock as well.
 _LOOK_INTERVAL = 1.0
+#: Who owes us something and has been silent for so long, although asked twice, is said to hang (seconds).
+_DOUBT = 3.0
 #: A connection over which so much came does work, even if it broke within the first piece of output.
 _PROOF = 4 << 10
 _REQUEST_ID = 1
@@ -186,6 +188,16 @@ class Dialler:
         return Dial(targets, params | {"session": session_id}, now)
 
 
+def _is_dead(watching: Keepalive, outbox: bytearray) -> bool:
+    """Whether the peer has been silent for too long. Puts a `Ping` into ``outbox`` when one is due."""
+    now = time.monotonic()
+    if watching.dead(now):
+        return True
+    if (token := watching.ping(now)) is not None:
+        outbox += wire.encode(wire.Ping(token))
+    return False
+
+
 def _chance() -> float:
     """From 0 to 1, for the jitter."""
     import random  # needed only once a connection was lost, and slow to load
@@ -213,6 +225,7 @@ class Connection:
         self.session_id = session_id
         self._dialler = dialler
         self._keepalive = dialler.keepalive if dialler else None
+        self._doubt: Keepalive | None = None
         self._can_send = True
         self._received = 0  # over this connection, since it is an attachment
         self._input_seq = -1  # when the last connection began
@@ -245,8 +258,8 @@ class Connection:
         if not self.up:
             return None
         mask = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
-        if self._keepalive is not None and not read:
-            self._keepalive.heard(time.monotonic())  # who does not listen must not complain of silence
+        if not read:
+            self._heard(time.monotonic())  # who does not listen must not complain of silence
         if not mask:  # a socket that hung up is always "ready", even if nothing is asked
             return None
         poll.register(self._socket, mask)
@@ -256,7 +269,12 @@ class Connection:
     def deadline(self) -> float | None:
         """When to call `tend` again."""
         if self.up:
-            return self._keepalive.deadline if self._keepalive is not None else None
+            now = time.monotonic()
+            # Whoever was found to be silent is not asked any more: what it says wakes us.
+            watching = (
+                one for one in (self._keepalive, self._doubt) if one is not None and not one.dead(now)
+            )
+            return min((one.deadline for one in watching), default=None)
         if self._link.state is LinkState.DISCONNECTED:
             return None
         look = time.monotonic() + _LOOK_INTERVAL
@@ -307,13 +325,27 @@ class Connection:
         return established.attached
 
     def stalled(self, outbox: bytearray) -> bool:
-        """Whether the peer has been silent for too long. Puts a `Ping` into ``outbox`` when one is due."""
-        if self._keepalive is None or not self.up:
+        """Whether the peer has been silent for too long. Asked only over a transport that can go silent."""
+        return self._keepalive is not None and self.up and _is_dead(self._keepalive, outbox)
+
+    def silent(self, outbox: bytearray, *, owed: bool) -> bool:
+        """Whether a peer that owes us something (``owed``) says nothing, not even that it is there: it hangs.
+
+        For Unix sockets too: the kernel tells of a peer that is gone, not of one that is stopped. It is asked only
+        while that is of use, as `stalled` does.
+        """
+        if not (owed and self.up):
+            self._doubt = None
             return False
-        now = time.monotonic()
-        if (token := self._keepalive.ping(now)) is not None:
-            outbox += wire.encode(wire.Ping(token))
-        return self._keepalive.dead(now)
+        if self._doubt is None:
+            self._doubt = Keepalive(interval=_DOUBT / 3, patience=_DOUBT)
+            self._doubt.begin(time.monotonic())
+        return _is_dead(self._doubt, outbox)
+
+    def _heard(self, now: float) -> None:
+        for watching in (self._keepalive, self._doubt):
+            if watching is not None:
+                watching.heard(now)
 
     def _begin_keepalive(self) -> None:
         if self._keepalive is not None:
@@ -322,8 +354,7 @@ class Connection:
     def retry_now(self) -> None:
         """Something happened that may have helped."""
         now = time.monotonic()
-        if self._keepalive is not None:
-            self._keepalive.heard(now)  # we were stopped: that is not the peer's silence
+        self._heard(now)  # we were stopped: that is not the peer's silence
         self._link.retry_now(now)
 
     # -- while it is up -----------------------------------------------------------------------------------
@@ -336,8 +367,8 @@ class Connection:
             return True
         except OSError:  # a reset is an end like any other
             data = b""
-        if data and self._keepalive is not None:
-            self._keepalive.heard(time.monotonic())
+        if data:
+            self._heard(time.monotonic())
         self._received += len(data)
         if self._received >= _PROOF:
             self._link.proved()

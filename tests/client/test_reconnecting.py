@@ -157,6 +157,53 @@ def test_what_is_typed_while_down_is_shown_as_pending_and_delivered_once(sandbox
     assert b"ready\r\n" + shown == sandbox.output(session) + b"[detached from work]\r\n"
 
 
+@pytest.mark.parametrize("full_screen", [False, True])
+def test_a_session_that_hangs_is_said_to_hang_and_gets_what_was_typed_once(
+    sandbox: Sandbox, full_screen: bool
+) -> None:
+    """L7, L8: it looks attached, and nobody is told by the kernel that nothing comes any more."""
+    sandbox.up()
+    screen = "\\033[?1049h" if full_screen else ""
+    loop = "while :; do read x && echo got $x; done"
+    session = running(sandbox, f"trap 'echo resized' WINCH; printf '{screen}ready\\n'; {loop}")
+    custodian = sandbox.custodians()[session]
+    terminal = sandbox.attach_pty("work")
+    terminal.expect("ready")
+    terminal.send(b"one\r")  # by now an attach's own SIGWINCH has arrived
+    terminal.expect("got one\r\n")
+    terminal.forget()
+    os.kill(custodian, signal.SIGSTOP)
+    terminal.send(b"two\r")
+    terminal.expect("[the session hangs; 4 bytes typed, not delivered yet; Ctrl-\\ d: leave]")
+    os.kill(custodian, signal.SIGCONT)
+    terminal.expect("got two\r\n")
+    if full_screen:  # the banner was drawn over a line of it
+        terminal.expect("resized")
+    terminal.send(b"three\r")
+    terminal.expect("got three\r\n")
+    detach(terminal)
+    assert sandbox.output(session).count(b"got two") == 1
+    if not full_screen:
+        shown = without_banner(terminal.output).removesuffix(b"[detached from work]\r\n")
+        assert shown == sandbox.output(session).partition(b"got one\r\n")[2]
+
+
+def test_a_program_that_takes_nothing_is_no_session_that_hangs(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = running(
+        sandbox, "echo ready; while [ ! -e go ]; do sleep 0.1; done; cat", cwd=str(sandbox.home)
+    )
+    terminal = sandbox.attach_pty("work")
+    terminal.expect("ready")
+    terminal.send(b"x" * 100_000 + b"END")
+    begun = time.monotonic()
+    wait_for(lambda: time.monotonic() - begun > 4)  # longer than a session may owe us a word
+    (sandbox.home / "go").touch()
+    wait_for(lambda: b"END" in sandbox.output(session))
+    detach(terminal)
+    assert b"hangs" not in terminal.output
+
+
 def test_what_was_typed_for_another_shell_is_discarded(sandbox: Sandbox) -> None:
     """Also if neither printed anything, so that both began at the same byte."""
     sandbox.up()
