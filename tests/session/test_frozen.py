@@ -16,8 +16,8 @@ from toowld.session.outbox import Outbox
 from toowld.session.queries import QueryScanner, ReplyFilter
 from toowld.wire import Size
 
-#: Of the engine itself, not of the session: `handle` fills them.
-_NOT_KEPT = {"_handlers", "_effects"}
+#: Of the engine itself, not of the session: `handle` fills them, and begins anew to count how much it looks through.
+_NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at"}
 
 
 def values(thing: object) -> Any:

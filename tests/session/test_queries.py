@@ -61,7 +61,7 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 def found(pieces: list[bytes], seq: int = 0) -> list[Query]:
     scanner, queries = QueryScanner(), []
     for piece in pieces:
-        queries += scanner.feed(piece, seq)
+        queries += scanner.feed(piece, seq, 0.0)
         seq += len(piece)
     return queries
 
@@ -95,8 +95,37 @@ def test_any_bytes_may_come(pieces: list[bytes]) -> None:
 
 def test_a_long_string_that_is_no_question_is_not_kept() -> None:
     scanner = QueryScanner()
-    assert scanner.feed(b"\x1bP+q" + b"41" * 9999, 0) == []
+    assert scanner.feed(b"\x1bP+q" + b"41" * 9999, 0, 0.0) == []
     assert scanner._begun == b""
+
+
+FLOOD = (b"\x1b[31m" * 20_000)[: 64 << 10]
+
+
+def test_of_a_flood_the_ends_are_looked_at() -> None:
+    scanner, seq = QueryScanner(), 0
+    for _ in range(20):
+        assert scanner.feed(FLOOD, seq, 1.0) == []
+        seq += len(FLOOD)
+    assert scanner.feed(b"\x1b[c" + FLOOD, seq, 1.0) == []
+    seq += 3 + len(FLOOD)
+    asked = FLOOD + b"\x1b[c" + FLOOD[:250]
+    assert scanner.feed(asked, seq, 1.0) == [Query(Kind.ATTRIBUTES, b"\x1b[c", seq + len(FLOOD) + 3)]
+
+
+def test_after_a_flood_all_is_looked_at_again() -> None:
+    scanner, seq = QueryScanner(), 0
+    for _ in range(20):
+        scanner.feed(FLOOD, seq, 1.0)
+        seq += len(FLOOD)
+    assert scanner.feed(b"\x1b[c" + FLOOD, seq, 1.1) == [Query(Kind.ATTRIBUTES, b"\x1b[c", seq + 3)]
+
+
+def test_a_flood_of_text_costs_nothing() -> None:
+    scanner = QueryScanner()
+    for seq in range(0, 20 << 20, 64 << 10):
+        assert scanner.feed(b"x" * (64 << 10), seq, 1.0) == []
+    assert scanner.feed(b"\x1b[c" + FLOOD, 20 << 20, 1.0) != []
 
 
 # -- answers that are not wanted -------------------------------------------------------------------------

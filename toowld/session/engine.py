@@ -253,7 +253,7 @@ class Session:
         if self._sync_at is None:
             self._sync_at = now + self._sync_interval
         if self._scanner is not None:
-            for query in self._scanner.feed(data, start):
+            for query in self._scanner.feed(data, start, now):
                 self._asked(query, now)
         output = Output(start, data)
         for attachment in self.attachments.values():
