@@ -17,11 +17,12 @@ import pytest
 
 from tests.client.scripted import ScriptedDaemon, session
 from tests.harness import Sandbox, Terminal, wait_for
+from toowl.commands import export
 from toowl.commands._keynames import key_bytes
 from toowld import errors
-from toowld.log import MARK, OUTPUT, RESIZE, LogRecord, pack
+from toowld.log import MARK, OUTPUT, RESIZE, GapMark, LogRecord, pack
 from toowld.log.format import pack_mark, pack_size
-from toowld.wire import Size
+from toowld.wire import SEQ_LEAP, Size
 
 
 @pytest.fixture
@@ -629,6 +630,19 @@ def test_export(source: Sandbox) -> None:
     assert (status, err) == (0, "")
     assert json.loads(out.splitlines()[0])["version"] == 3
     assert sorted(item.name for item in source.root.iterdir() if "cast" in item.name) == ["w.cast"]
+
+
+def test_export_tells_what_the_recording_lacks() -> None:
+    few, unknown, none = (
+        GapMark(0, 2048, "dropped"),
+        GapMark(5, SEQ_LEAP, "missing"),
+        GapMark(9, 9, "damaged"),
+    )
+    assert export._missing([few, few]) == "4.0 KiB of output are no longer held"
+    assert export._missing([unknown, none]) == "some output was lost, nobody knows how much"
+    both = "2.0 KiB of output are no longer held and some output was lost, nobody knows how much"
+    assert export._missing([few, unknown]) == both
+    assert export._missing([none]) == ""
 
 
 def test_export_replaces_nothing_unasked(source: Sandbox) -> None:

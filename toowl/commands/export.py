@@ -86,14 +86,18 @@ def run(argv: list[str]) -> int:
         else:
             with atomic(args.output, force=args.force) as out:
                 gaps = _write(history, out, args, span)
-        if gaps:
-            missing = size(sum(gap.size or 0 for gap in gaps))
-            if any(gap.size is None for gap in gaps):
-                missing += ", and some more that was lost in a power cut or the like,"
-            note(
-                f'session "{history.label}": {missing} of output are no longer held; the recording says where'
-            )
+        if missing := _missing(gaps):
+            note(f'session "{history.label}": {missing}; the recording says where')
     return 0
+
+
+def _missing(gaps: list[GapMark]) -> str:
+    """What of the output the recording lacks; empty if damage hit none."""
+    count = sum(gap.size or 0 for gap in gaps)
+    told = [f"{size(count)} of output are no longer held"] if count else []
+    if any(gap.size is None for gap in gaps):
+        told.append("some output was lost, nobody knows how much")
+    return " and ".join(told)
 
 
 def _write(history: History, out: BinaryIO, args: argparse.Namespace, span: Span) -> list[GapMark]:
