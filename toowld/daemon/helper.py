@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from toowld.daemon import limits
+from toowld.daemon import offspring
 from toowld.daemon.link import Link
 from toowld.errors import CustodianError, ScreenError
 
@@ -65,23 +63,10 @@ class Helper:
                 self._leave = asyncio.get_running_loop().call_later(_IDLE, self._end)
 
     def _start(self) -> None:
-        ours, its = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "toowld.screen.worker", str(its.fileno())]
         try:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[its.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._process, ours = offspring.start("toowld.screen.worker")
         except OSError as error:
-            ours.close()
             raise ScreenError(f"can't start a process: {error.strerror}: see `ulimit -u`") from error
-        finally:
-            its.close()
-        limits.restore_for(self._process.pid)
         if self._nice:
             with contextlib.suppress(OSError):  # it died at once; the link tells
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, self._nice)

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import socket
 import subprocess
-import sys
 
-from toowld.daemon import limits
+from toowld.daemon import offspring
 from toowld.daemon.link import Link
 from toowld.errors import CustodianError, CustodianUnreachable, SpawnFailed
 
@@ -36,24 +35,10 @@ class Zygote:
         Raises:
             SpawnFailed: no process can be started.
         """
-        ours, its = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "toowld", "--zygote", str(its.fileno())]
         try:
-            # Custodians inherit what it has open: nothing of ours, not even our stderr.
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[its.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._process, ours = offspring.start("toowld", "--zygote")
         except OSError as error:
-            ours.close()
             raise SpawnFailed(f"can't start a process: {error.strerror}: see `ulimit -u`") from error
-        finally:
-            its.close()
-        limits.restore_for(self._process.pid)
         self._link = Link(ours, "zygote", on_closed=self._on_closed)
 
     def _on_closed(self) -> None:
