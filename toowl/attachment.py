@@ -94,6 +94,7 @@ class Attachment:
         self._about = dict(about)
         self.session_size = _session_size(about)
         self._sink: Callable[[bytes], None] | None = None
+        self.torn = False  # output is missing: what is shown from here on may be on a wrong screen
         self._sunk = 0  # output below this is in the sink already
         self._notices: list[Notice] = []  # shown once the output has caught up, or they would scroll away
         self._live = attached.live
@@ -240,6 +241,7 @@ class Attachment:
             if self._sink is not None:
                 self._sink(_ABORT)
             self.screen.append(Lost(size))
+            self.torn = True
 
     def divert(self, sink: Callable[[bytes], None] | None, seq: int) -> None:
         """Give output from ``seq`` on to ``sink``, and what is before that to nobody; None: show it again."""

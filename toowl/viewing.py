@@ -3,7 +3,8 @@
 That is so for viewers that may not type, and wherever a smaller terminal decides. Owns the decision, and a model of
 the session (`toowld.screen`) while it is needed: output goes into that, and what it shows is painted, on a screen of
 its own, a few times a second. When the sizes are equal again the session is painted as when it was attached, and its
-output goes to the terminal itself. Where there is no emulator, all output goes to the terminal as it is.
+output goes to the terminal itself. It is painted also where output is missing, because the terminal was left behind
+further than the log reaches. Where there is no emulator, all output goes to the terminal as it is.
 
 What the program asks its terminal meanwhile is answered by the model: the terminal is not shown the questions.
 """
@@ -32,6 +33,8 @@ _PAUSE = 1 / 30
 _GRACE = 0.3
 #: When no model was to be had: when to try again (seconds).
 _AGAIN = 60.0
+#: A terminal that is slower than its session for long loses output again and again (seconds).
+_MEND_PAUSE = 5.0
 
 #: Lines of scrollback that the model keeps: when a session grows some come back.
 _SCROLLBACK = 200
@@ -59,6 +62,7 @@ class Viewing:
         self._shown = Size(rows=1, cols=1)  # of the session, as the model has it
         self._dirty = False
         self._not_before = 0.0
+        self._mend_at = 0.0
         self._next = 0.0
 
     @property
@@ -97,6 +101,8 @@ class Viewing:
     @property
     def deadline(self) -> float | None:
         """When to call `tend`."""
+        if self._attachment.torn:
+            return self._mend_at
         if self.on:
             return self._next if self._dirty else None
         return self._not_before if self.wanted else None
@@ -104,6 +110,9 @@ class Viewing:
     def tend(self) -> None:
         """Begin, go on or end, as it is due. The terminal is ours, and nothing waits to be written to it."""
         now = time.monotonic()
+        if self._attachment.torn and now >= self._mend_at:
+            self._attachment.torn = False
+            self._mend(now)
         if self.due:
             self._begin(now)
         elif self._model is not None and not self.wanted:
@@ -129,6 +138,21 @@ class Viewing:
         self._model.feed(picture.data + picture.unfinished)
         self._attachment.divert(self._feed, picture.seq)
         self.renew()
+
+    def _mend(self, now: float) -> None:
+        """Some output is missing: paint what the session shows, and go on from there."""
+        self._mend_at = now + _MEND_PAUSE
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+            self._attachment.divert(None, 0)
+        if self._attachment.session_size != self._size:
+            return  # `_begin` does it
+        picture = self._ask()
+        if picture is not None and picture.seq >= self._attachment.seq:
+            self._put(self._screen.cleared() + b"\r\n")
+            self._attachment.divert(None, picture.seq)
+            self._attachment.paint(picture)
 
     def _feed(self, data: bytes) -> None:
         assert self._model is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.client.outer import Outer
-from tests.client.test_lending_live import CHORD, RAW, Lent
+from tests.client.test_lending_live import CHORD, RAW, Lent, stopped
 from tests.harness import PAINTED, Sandbox, Terminal, wait_for
 from tests.screen.oracle import differences
 from tests.screen.test_window import seen, texts
@@ -130,6 +130,30 @@ def test_what_is_asked_is_answered_as_on_the_session_s_screen(kept: Lent) -> Non
     told = kept.sandbox.home / "told"
     wait_for(lambda: told.exists() and len(told.read_bytes()) == 6)
     assert told.read_bytes() == b"\x1b[7;9R"
+
+
+@pytest.mark.parametrize("size", [USUAL, LARGER], ids=["same size", "larger"])
+def test_where_output_was_lost_the_screen_is_right_all_the_same(sandbox: Sandbox, size: Size) -> None:
+    """What a program draws in bits and pieces can't be understood from the middle of it."""
+    sandbox.paths.config.parent.mkdir(parents=True)
+    sandbox.paths.config.write_text(f"[daemon]\nscrollback_bytes = {1 << 20}\n")
+    sandbox.up()
+    kept = Lent(sandbox, True)
+    kept.start(
+        RAW + r"trap '' WINCH; printf '\033[?1049h\033[?1002hframe\033[3;20r'; read -r word; "
+        r"seq 1000000; printf '\033[r\033[5;5Hplace'; touch down; exec cat"
+    )
+    attach(kept, USUAL)
+    viewer = attach(kept, size, "--read-only")
+    wait_for(lambda: shows(kept, viewer, size))
+    with stopped(viewer.pid):
+        sandbox.send(kept.id, b"\n")
+        wait_for((sandbox.home / "down").exists)
+    viewer.expect("no longer held")
+    wait_for(lambda: b"place" in viewer.output)
+    wait_for(lambda: shows(kept, viewer, size))
+    if size == USUAL:
+        wait_for(lambda: shows_all(kept, viewer, size))
 
 
 def test_leaving_gives_the_terminal_back(sandbox: Sandbox, outers: list[Outer]) -> None:
