@@ -528,19 +528,21 @@ def test_the_process_that_tries_is_killed(world: World) -> None:
     upgrade(world, link)
 
 
-def test_the_custodian_is_killed_while_its_successor_is_tried(world: World) -> None:
-    """The session is lost, as ever then; the process that tried goes by itself, and nothing else is left."""
+SLOW = (
+    "import toowld.custodian.successor as s",
+    "attempt = s._attempt",
+    "s._attempt = lambda fd: (time.sleep(0.2), attempt(fd))[1]",
+)
+
+
+@pytest.mark.parametrize("code", [SLOW, ("time.sleep(1000)",)], ids=["slow", "hangs"])
+def test_the_custodian_is_killed_while_its_successor_is_tried(world: World, code: tuple[str, ...]) -> None:
+    """The session is lost, as ever then; the process that tried goes too, also if it hangs, and nothing is left."""
     pid, link, child = world.start(ID)
-    ready = world.box.home / "ready"
-    slow = python(
-        "import toowld.custodian.successor as s",
-        "attempt = s._attempt",
-        f"s._attempt = lambda fd: (open({str(ready)!r}, 'w'), time.sleep(0.2), attempt(fd))[2]",
-    )
-    link.send(Request(50, "upgrade", {"argv": list(slow), "env": world.box.env}))
-    wait_for(ready.exists)
-    trying = checking(pid, child)
+    link.send(Request(50, "upgrade", {"argv": list(python(*code)), "env": world.box.env}))
+    trying = wait_for(lambda: checking(pid, child))
     assert trying is not None
+    link.request("info")  # it is held by then
     os.kill(pid, signal.SIGKILL)
     world.gone(pid, child, trying)
 

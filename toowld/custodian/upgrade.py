@@ -13,6 +13,7 @@ kernel.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -88,6 +89,7 @@ class Upgrade:
         self._arguments = ["--custodian", "--id", session_id]
         self._state = -1  # a memory file
         self._words = -1  # another, for what the new code says on stderr
+        self._leash = -1
         self._control: socket.socket | None = None
         self._pid = -1
         self._answer = b""
@@ -111,10 +113,10 @@ class Upgrade:
             self._control.close()
             self._control = None
         self._end_check()
-        for fd in (self._state, self._words):
+        for fd in (self._state, self._words, self._leash):
             if fd >= 0:
                 os.close(fd)
-        self._state = self._words = -1
+        self._state = self._words = self._leash = -1
 
     def _fail(self, reason: str) -> None:
         self.close()
@@ -162,27 +164,30 @@ class Upgrade:
             at += os.pwrite(self._state, data[at:], at)
 
     def _spawn(self, control_fd: int) -> int:
-        """A process of the new code that has the state, its end of our socket, and nothing else of ours."""
-        argv = [
-            *self._program.argv,
-            *self._arguments,
-            "--state",
-            str(self._state),
-            "--check",
-            str(control_fd),
-        ]
+        """A process of the new code that has the state, its end of our socket, and nothing else of ours.
+
+        Code that hangs would hang for ever, should we be killed. So it has one end of a pipe on which the kernel
+        sends SIGKILL once there is news (F_SETSIG, fcntl(2)), and the only news that can be is the end of ours.
+        """
+        options = ["--state", str(self._state), "--check", str(control_fd)]
+        leash, self._leash = os.pipe()
         try:
-            for fd in (self._state, control_fd):
+            for fd in (self._state, control_fd, leash):
                 os.set_inheritable(fd, True)
-            return os.posix_spawn(
-                argv[0],
-                argv,
+            pid = os.posix_spawn(
+                self._program.argv[0],
+                [*self._program.argv, *self._arguments, *options],
                 self._program.env,
                 file_actions=[(os.POSIX_SPAWN_DUP2, self._words, 2)],
                 setsid=True,
                 setsigmask=[],
             )
+            fcntl.fcntl(leash, fcntl.F_SETOWN, pid)
+            fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC)
+            return pid
         finally:
+            os.close(leash)
             os.set_inheritable(self._state, False)
 
     def _on_answer(self) -> None:
