@@ -149,6 +149,9 @@ def test_the_end_of_a_session_waits_for_the_disk(small: Sandbox, persistent: boo
         assert len(refused.stderr.splitlines()) == 1
         attach = small.attach_pty("full")
         assert attach.wait() == 4 and "not on the disk yet: No space left" in attach.text
+        looking = small.attach_pty("full", 24, 80, "--no-respawn")
+        looking.expect("exited with status 3")
+        assert line(20_000) in looking.output and b"no longer held" not in looking.output
         done = small.toowl("capture", "full", "--scrollback")
         assert (done.stdout, done.stderr) == ("ready\n" + text(1, 20_000), "")
 

@@ -296,7 +296,7 @@ class Broker:
             if entry.record.state is State.ENDED and params.flag("respawn", True):
                 await self._lifecycle.respawn(entry, env=params.environment("env", {}))
             # Ended: it was not started again, or what was started was a matter of moments.
-            keeper = self._view(entry) if entry.record.state is State.ENDED else _keeper_of(entry)
+            keeper = await self._view(entry) if entry.record.state is State.ENDED else _keeper_of(entry)
             sock, unread = connection.release()
             try:
                 try:
@@ -322,12 +322,24 @@ class Broker:
                 await entry.gone.wait()
         except TimeoutError:
             raise AttachRefused(f"session {entry.record.label} is just ending: attach again") from None
-        return self._view(entry)
+        return await self._view(entry)
 
-    def _view(self, entry: Entry) -> LocalKeeper:
+    async def _unwritten(self, entry: Entry) -> list[LogRecord]:
+        """The end of a log that no disk has taken yet, from who keeps it; where it can't be had, it is a gap."""
+        found: list[LogRecord] = []
+        seq: int | None = 0
+        with contextlib.suppress(ToowlError):
+            while entry.live.get("degraded") and entry.former is not None and seq is not None:
+                page = await entry.former.request("unwritten", {"seq": seq, "limit": LOG_PAGE})
+                found += [LogRecord(*fields) for fields in page["records"]]
+                seq = page["next"]
+        return found
+
+    async def _view(self, entry: Entry) -> LocalKeeper:
         """For looking at the scrollback of a session that has ended, without starting anything."""
         record = entry.record
-        log = LogView(self._store.folder(record.id), record.size, end=record.next_seq)
+        unwritten = await self._unwritten(entry)
+        log = LogView(self._store.folder(record.id), record.size, end=record.next_seq, unwritten=unwritten)
         ended = Ended(log.end, record.end_reason or "lost", record.exit_code, record.exit_signal)
         session = Session(seq=log.end, size=record.size, ended=ended)
         session.about = {"id": record.id, "name": record.name, "persistent": record.persistent}
