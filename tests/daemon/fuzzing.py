@@ -277,7 +277,7 @@ class Watcher:
                 message = self._client.receive()
                 if isinstance(message, Output):
                     self._take(message)
-                elif type(message).__name__ not in ("Live", "Pong"):
+                elif type(message).__name__ not in ("Live", "Pong", "Resize"):
                     self.problem = f"got {message}"
         except Exception as error:  # noqa: BLE001 - the test that looks at `problem` fails with it
             self.problem = repr(error)

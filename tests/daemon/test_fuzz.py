@@ -29,7 +29,7 @@ from tests.daemon.fuzzing import (
 )  # fmt: skip
 from tests.daemon.steps import listed
 from tests.harness import Sandbox, wait_for
-from toowld.errors import RefusedError
+from toowld.errors import RefusedError, SessionNotFound
 from toowld.wire import (
     MAX_FRAME,
     Attached,
@@ -90,9 +90,10 @@ class World:
         """A mutated ``new`` may be a good one, for a login shell say. Its session is no leak, but it has a link."""
         with self.box.client() as client:
             for guest in self._sessions() - self._ours:
-                with contextlib.suppress(RefusedError):  # it has ended already
+                with contextlib.suppress(RefusedError, SessionNotFound):  # it has ended, or was removed
                     client.request("kill", session=guest, force=True)
-                client.request("remove", session=guest)
+                with contextlib.suppress(SessionNotFound):
+                    client.request("remove", session=guest)
 
     @staticmethod
     def _settled(process: psutil.Process) -> int:
