@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import uuid
 from typing import Any
 
 import cbor2
+import psutil
 
 from tests.daemon.steps import wait_displayed
 from tests.harness import Sandbox, Terminal, alive, machine_cannot, wait_for
@@ -24,7 +26,8 @@ def power_off(box: Sandbox) -> None:
         # The daemon first: it must not see the others go, and note it.
         processes.sort(key=lambda process: process.pid != box.daemon_pid)
         for process in processes:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it went by itself just now
+                process.kill()
         wait_for(lambda gone=processes: not any(alive(process.pid) for process in gone))  # type: ignore[misc]
     assert box.daemon is not None
     box.daemon.wait()

@@ -180,5 +180,8 @@ FRAGMENT = st.one_of(_TEXT, _TEXT, _TEXT, *_ANY)
 #: The same with other character sets, and text of the one that they replace. (Of wide characters there the model
 #: makes wide blanks, which nobody else has.)
 OLD_FRAGMENT = st.one_of(_TEXT.filter(bytes.isascii), st.just(b"lqwqk"), _CHARSETS, _CHARSETS, *_ANY)
-#: What may come later. REP repeats what was printed last, and nobody prints that and waits before repeating it.
-LATER = FRAGMENT.filter(lambda piece: not (piece.startswith(b"\x1b[") and piece.endswith(b"b")))
+#: What may come later. REP repeats what was printed last, and nobody prints that and waits before repeating it. What
+#: an alternate screen held when it was left is not painted, and these two, of old, show it again.
+LATER = FRAGMENT.filter(
+    lambda piece: not (piece.startswith(b"\x1b[") and piece.endswith((b"b", b"?47h", b"?1047h")))
+)
