@@ -83,8 +83,10 @@ _MOVES = st.one_of(
     _csi(b"H", _NUMBERS, _NUMBERS),
     *(
         _csi(final, _NUMBERS)
-        for final in (b"A", b"B", b"C", b"D", b"E", b"F", b"G", b"d", b"I", b"Z", b"`", b"a", b"e")
+        for final in (b"A", b"B", b"C", b"D", b"E", b"F", b"G", b"d", b"I", b"`", b"a", b"e")
     ),
+    # The emulator goes on waiting at the edge after a tab back, which no terminal does, and no bytes can bring about.
+    _csi(b"Z", _NUMBERS).map(lambda piece: b"\b" + piece),
 )
 _EDITS = st.one_of(
     *(_csi(final, st.integers(0, 4)) for final in (b"@", b"P", b"L", b"M", b"X", b"S", b"T", b"b")),
@@ -180,8 +182,6 @@ FRAGMENT = st.one_of(_TEXT, _TEXT, _TEXT, *_ANY)
 #: The same with other character sets, and text of the one that they replace. (Of wide characters there the model
 #: makes wide blanks, which nobody else has.)
 OLD_FRAGMENT = st.one_of(_TEXT.filter(bytes.isascii), st.just(b"lqwqk"), _CHARSETS, _CHARSETS, *_ANY)
-#: What may come later. REP repeats what was printed last, and nobody prints that and waits before repeating it. What
-#: an alternate screen held when it was left is not painted, and these two, of old, show it again.
-LATER = FRAGMENT.filter(
-    lambda piece: not (piece.startswith(b"\x1b[") and piece.endswith((b"b", b"?47h", b"?1047h")))
-)
+#: What may come later. REP repeats what was printed last, and nobody prints that and waits before repeating it.
+LATER = FRAGMENT.filter(lambda piece: not (piece.startswith(b"\x1b[") and piece.endswith(b"b")))
+ENTERS_ALTERNATE = (b"\x1b[?47h", b"\x1b[?1047h", b"\x1b[?1049h")
