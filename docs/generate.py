@@ -10,6 +10,7 @@ same parsers give the same bytes.
 from __future__ import annotations
 
 import argparse
+import enum
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -55,16 +56,20 @@ _DAEMON_INTRODUCTION = (
 
 _SETTINGS_INTRODUCTION = (
     "In $XDG_CONFIG_HOME/toowl/config.toml, else ~/.config/toowl/config.toml, below a line [daemon], each as KEY = "
-    "NUMBER. The daemon reads them when it starts, at SIGHUP and at `toowld reload`. What it can't make sense of is "
-    "an error: one that starts does not, and one that runs goes on with what it had."
+    'NUMBER or KEY = "WORD". The daemon reads them when it starts, at SIGHUP and at `toowld reload`. What it can\'t '
+    "make sense of is an error: one that starts does not, and one that runs goes on with what it had."
 )
 
 
 def _settings() -> list[tuple[str, str]]:
     return [
-        (setting.name, f"{setting.metadata['means']} (default: {setting.default:.12g})")
+        (setting.name, f"{setting.metadata['means']} (default: {_default(setting.default)})")
         for setting in fields(Config)
     ]
+
+
+def _default(value: float | enum.Enum) -> str:
+    return f'"{value.value}"' if isinstance(value, enum.Enum) else f"{value:.12g}"
 
 
 class Entry:
@@ -165,6 +170,7 @@ def _markdown() -> Iterator[str]:
     yield "\n```toml"
     yield "[daemon]"
     yield f"scrollback_bytes = {256 << 20}  # 256 MiB for each session"
+    yield 'size = "latest"'
     yield "ended_retention = 86400  # seconds: a day"
     yield "```"
 

@@ -1,10 +1,11 @@
 """A session whose size is not this terminal's, shown all the same: cropped, or with space around it.
 
-That is so for viewers that may not type, and wherever a smaller terminal decides. Owns the decision, and a model of
-the session (`toowld.screen`) while it is needed: output goes into that, and what it shows is painted, on a screen of
-its own, a few times a second. When the sizes are equal again the session is painted as when it was attached, and its
-output goes to the terminal itself. It is painted also where output is missing, because the terminal was left behind
-further than the log reaches. Where there is no emulator, all output goes to the terminal as it is.
+That is so for viewers that may not type, and wherever somebody else's terminal decides. Owns the decision, and a
+model of the session (`toowld.screen`) while it is needed: output goes into that, and what it shows is painted, on a
+screen of its own, a few times a second. When the sizes are equal again the session is painted as when it was
+attached, and its output goes to the terminal itself. It is painted also where output is missing, because the
+terminal was left behind further than the log reaches. Where there is no emulator, all output goes to the terminal as
+it is.
 
 What the program asks its terminal meanwhile is answered by the model: the terminal is not shown the questions.
 """

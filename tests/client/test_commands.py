@@ -80,7 +80,8 @@ def test_new_detached(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ([], {"argv": None, "name": None, "persistent": None}),
+        ([], {"argv": None, "name": None, "persistent": None, "size_policy": None}),
+        (["--size", "latest"], {"size_policy": "latest"}),
         (["-n", "  ", "--standard"], {"name": None, "persistent": False}),
     ],
 )
@@ -122,6 +123,7 @@ def test_new_keeps_the_links_of_the_folder(sandbox: Sandbox, daemon: ScriptedDae
         (["-d", "--env", "A"], "K=V"),
         (["-d", "--env", "=x"], "K=V"),
         (["-d", "--persistent", "--standard"], "not allowed"),
+        (["-d", "--size", "120x40"], "smallest"),
         ([], "toowl new -d"),  # no terminal here
     ],
 )
@@ -514,6 +516,13 @@ def test_info_tells_how_far_the_scrollback_reaches(
     daemon.answers["info"] = session(log_bytes=16 << 20, log_rate=rate, record=record)
     text = run(sandbox, "info", "x")[1].replace("\r\n", "\n")
     assert f"16.0 MiB of 64.0 MiB (25 %){wanted}\n" in text
+
+
+def test_info_tells_whose_size_it_is(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
+    daemon.answers["info"] = session(rows=40, cols=120, record={"size_policy": "latest"})
+    assert "120x40, of the terminal used last" in run(sandbox, "info", "x")[1]
+    daemon.answers["info"] = session(rows=40, cols=120, record={"size_policy": "smallest"})
+    assert "used last" not in run(sandbox, "info", "x")[1]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from tests.client.outer import Outer
 from tests.client.test_lending_live import CHORD, RAW, Lent, stopped
+from tests.daemon.steps import settings
 from tests.harness import PAINTED, Sandbox, Terminal, wait_for
 from tests.screen.oracle import differences
 from tests.screen.test_window import seen, texts
@@ -80,6 +81,37 @@ def test_whose_terminal_is_larger_than_another_one(kept: Lent) -> None:
     large.send("more\n")
     wait_for(lambda: b"more> " in kept.sandbox.output(kept.id))
     wait_for(lambda: shows_all(kept, large, LARGER))
+
+
+def test_the_one_that_is_used_last_has_its_size(sandbox: Sandbox) -> None:
+    """The other one sees a part of it, or dots around it, until it is used."""
+    settings(sandbox, size='"latest"')
+    sandbox.up()
+    kept = Lent(sandbox, True)
+    kept.start(_DRAWS)
+    large = attach(kept, LARGER)
+    kept.takes(large)
+    small = attach(kept, USUAL)
+    kept.takes(small)
+    kept.drops(large)
+    wait_for(lambda: shows(kept, large, LARGER))
+
+    def use(typist: Terminal, its: Size, other: Terminal, others: Size, word: str) -> None:
+        typist.send(f"{word}\n")
+        wait_for(lambda: kept.sandbox.info(kept.id)["cols"] == its.cols)
+        kept.takes(typist)
+        kept.drops(other)
+        wait_for(lambda: f"{word}> ".encode() in kept.sandbox.output(kept.id))
+        wait_for(lambda: shows_all(kept, typist, its))
+        wait_for(lambda: shows(kept, other, others))
+
+    use(large, LARGER, small, USUAL, "first")
+    use(small, USUAL, large, LARGER, "second")
+    use(large, LARGER, small, USUAL, "third")
+    large.send(CHORD)
+    assert large.wait() == 0
+    kept.takes(small)
+    wait_for(lambda: shows_all(kept, small, USUAL))
 
 
 def test_whose_terminal_is_resized(kept: Lent) -> None:

@@ -23,7 +23,7 @@ COUNT = 'i=0; while :; do printf "count %d\\n" $i; i=$((i+1)); done'
 COUNT_BY_MS = 'exec 9<> <(:); i=0; while :; do printf "count %d\\n" $i; i=$((i+1)); read -t 0.001 -u 9; done'
 
 
-def settings(box: Sandbox, **values: float) -> None:
+def settings(box: Sandbox, **values: float | str) -> None:
     """Write the daemon's settings."""
     box.paths.config.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{key} = {value}\n" for key, value in values.items())

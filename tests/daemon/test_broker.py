@@ -21,7 +21,7 @@ from tests.daemon.steps import (
     shell,
     wait_displayed,
 )
-from tests.harness import Sandbox, alive, wait_for
+from tests.harness import Sandbox, Terminal, alive, wait_for
 from toowld.client import Client
 from toowld.errors import ToowlError
 from toowld.wire import Attached, Detached, Ended, Failure, Gap, Live, Output
@@ -348,6 +348,37 @@ def test_the_size_is_that_of_the_smallest(sandbox: Sandbox) -> None:
     wait_for(lambda: (sandbox.info("work")["rows"], sandbox.info("work")["cols"]) == (40, 120))
     large.send("stty size\r")
     large.expect("40 120\r\n")
+
+
+@FLAGS
+def test_the_size_is_that_of_the_one_used_last(sandbox: Sandbox, persistent: bool) -> None:
+    sandbox.up()
+    session = shell(sandbox, "work", persistent=persistent, size_policy="latest")["id"]
+    large = sandbox.attach_pty("work", 40, 120)
+    large.expect("bash")
+    small = sandbox.attach_pty("work", 24, 80)
+    small.expect("bash")
+
+    def stty(terminal: Terminal, said: bytes) -> None:
+        before = len(sandbox.output(session))
+        terminal.send("stty size\r")
+        wait_for(lambda: said + b"\r\n" in sandbox.output(session)[before:])
+
+    stty(large, b"40 120")
+    stty(small, b"24 80")
+    stty(large, b"40 120")
+    small.resize(20, 60)
+    wait_for(lambda: (sandbox.info("work")["rows"], sandbox.info("work")["cols"]) == (20, 60))
+    small.send(DETACH)
+    assert small.wait() == 0
+    wait_for(lambda: (sandbox.info("work")["rows"], sandbox.info("work")["cols"]) == (40, 120))
+
+
+def test_a_size_policy_that_nobody_knows_is_refused(sandbox: Sandbox) -> None:
+    sandbox.up()
+    with pytest.raises(ToowlError, match="new: 'size_policy' must be 'smallest' or 'latest', not 'largest'"):
+        shell(sandbox, "work", size_policy="largest")
+    assert listed(sandbox) == {}
 
 
 def test_a_custodian_that_is_killed_while_it_is_given_a_client(sandbox: Sandbox) -> None:

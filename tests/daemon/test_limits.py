@@ -279,6 +279,37 @@ def test_the_log_has_its_limit(sandbox: Sandbox) -> None:
     assert "older than the log holds" in done.stderr
 
 
+def test_whose_size_a_session_has_stays_with_it(sandbox: Sandbox) -> None:
+    """It is set for those that are made, and outlives the daemon, the setting, and its child."""
+    settings(sandbox, size='"latest"')
+    sandbox.up()
+    session = shell(sandbox, "work")["id"]
+    shell(sandbox, "other", size_policy="smallest")
+    settings(sandbox, size='"smallest"')
+    sandbox.restart()
+    sandbox.toowld("upgrade", "--all")
+
+    def follows(name: str) -> bool:
+        small = sandbox.attach_pty(name, 24, 80)
+        small.expect("bash")
+        large = sandbox.attach_pty(name, 30, 100)
+        large.expect("bash")
+        found = bool(sandbox.info(name)["cols"] == 100)
+        sandbox.toowl("detach", name, "--all")
+        small.wait()
+        large.wait()
+        return found
+
+    assert follows("work")
+    assert not follows("other")
+    with sandbox.client() as client:
+        client.request("kill", session=session, force=True)
+    sandbox.toowl("restart", "work")
+    assert follows("work")
+    assert ls(sandbox)["work"]["id"] == session
+    assert sandbox.info("work")["record"]["size_policy"] == "latest"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -292,6 +323,11 @@ def test_the_log_has_its_limit(sandbox: Sandbox) -> None:
         ("[daemon]\nscan_timeout = 0\n", "'daemon.scan_timeout' must be a number, at least 0.01, not 0"),
         ("[daemon]\nended_retention = -1\n", "'daemon.ended_retention' must be a number, at least 0, not -1"),
         ("[daemon]\nscrollback_bytes = inf\n", "'daemon.scrollback_bytes' must be a number, at least "),
+        ("[daemon]\nsize = 3\n", "'daemon.size' must be 'smallest' or 'latest', not 3\n"),
+        (
+            "[daemon]\nsize = 'Latests'\n",
+            "'daemon.size' must be 'smallest' or 'latest', not 'Latests': did you mean 'latest'?",
+        ),
         ("daemon = 3\n", "'daemon' must be a table: begin it with [daemon]"),
         ("[[[", "correct it, or move it away"),
     ],

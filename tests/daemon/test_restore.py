@@ -341,6 +341,7 @@ def test_what_was_removed_stays_gone(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_a_record_that_is_gone(sandbox: Sandbox, damage: str) -> None:
     """F10: its log is whole, so the session is there; only its name and settings are not."""
+    settings(sandbox, size='"latest"')
     sandbox.up()
     info = shell(sandbox, "work", cwd="/var/tmp", rows=30, cols=90)
     other = shell(sandbox, "other")
@@ -356,6 +357,7 @@ def test_a_record_that_is_gone(sandbox: Sandbox, damage: str) -> None:
     assert (item["display"], item["restorable"], item["cwd"]) == ("ended (lost)", True, "/var/tmp")
     assert (item["rows"], item["cols"], item["command"]) == (30, 90, "bash --norc --noprofile")
     assert abs(item["created_at"] - info["created_at"]) < 5
+    assert sandbox.info(info["id"])["record"]["size_policy"] == "latest"  # as those that are made now
     assert "record" in item["error"]
     assert found["other"]["id"] == other["id"]
     assert info["id"] in json.dumps(

@@ -82,15 +82,21 @@ def test_a_picture_for_a_larger_terminal_is_of_the_resized_session(sandbox: Sand
     assert [row.text for row in model.state().grid.rows][2] == "    drawn"
 
 
-def test_somebody_else_who_may_type_keeps_it_small(sandbox: Sandbox, session: str) -> None:
+@pytest.mark.parametrize(("policy", "cols"), [("smallest", 50), ("latest", 60)])
+def test_a_picture_is_of_the_size_that_the_session_will_have(
+    sandbox: Sandbox, policy: str, cols: int
+) -> None:
+    """Somebody else who may type keeps it small, unless the one used last decides: that is whoever attaches."""
+    sandbox.up()
+    session = sandbox.new("cat", size_policy=policy)["id"]
     sandbox.send(session, b"x" * 60 + b"\r")
     wait_for(lambda: sandbox.output(session).count(b"x" * 60) == 2)
-    terminal = sandbox.attach_pty("work", 20, 50)
+    terminal = sandbox.attach_pty(session, 20, 50)
     terminal.expect(PAINTED)
     wait_for(lambda: sandbox.info(session)["cols"] == 50)
     shown = Model(Size(rows=24, cols=80))
     shown.feed(picture(sandbox, session, rows=24, cols=80)["data"])
-    assert max(len(row.text) for row in shown.state().grid.rows) <= 50
+    assert max(len(row.text) for row in shown.state().grid.rows) == cols
 
 
 def test_an_ended_session_still_has_its_picture(sandbox: Sandbox, session: str) -> None:

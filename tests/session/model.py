@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import cbor2
 
-from toowld.session import Session, SessionState
+from toowld.session import Session, SessionState, SizePolicy
 from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.session.engine import MAX_ALLOWANCE, REPLAY_PIECE
@@ -90,9 +90,11 @@ class Connection:
 class World:
     """A session and all that is around it."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, policy: SizePolicy) -> None:
         self.now = 0.0
-        self.session = Session(seq=0, size=Size(rows=24, cols=80))
+        self.policy = policy
+        self.acted: list[int] = []  # connections, whose user did something last at the end
+        self.session = Session(seq=0, size=Size(rows=24, cols=80), policy=policy)
         self.log_start = self.log_end = 0
         self.limit = limit
         self.wants = 0  # what the child has still to print
@@ -288,6 +290,12 @@ class World:
         from_seq = view.at if reconnect else None
         connection = Connection(self._numbers, view, read_only, kernel, size, from_seq)
         connection.moved_at = self.now
+        if from_seq is None:
+            self._does_something(connection)
+        else:  # it comes back by itself
+            terminals = [a.client for a in self.session.attachments.values() if a.has_terminal]
+            before = [number for number in terminals if self.connections[number].view.who == who]
+            self.acted.insert(self.acted.index(before[0]) if before else 0, connection.number)
         self.connections[connection.number] = connection
         self.tell(ev.ClientJoined(connection.number, f"id{who}", size, read_only, from_seq, replay))
 
@@ -313,6 +321,8 @@ class World:
         view = connection.view
         start = max(view.typed - again, view.acked)
         view.typed += count
+        if count:
+            self._does_something(connection)
         self.tell(ev.ClientTyped(connection.number, start, true_input(view.who, start, view.typed - start)))
 
     def rewind(self, connection: Connection) -> None:
@@ -336,7 +346,19 @@ class World:
         view = connection.view
         data = true_input(view.who, view.typed, count)
         view.typed += count
+        if count:
+            self._does_something(connection)
         self.tell(ev.ClientTyped(connection.number, None, data))
+
+    def resize(self, connection: Connection, size: Size) -> None:
+        """The client's terminal gets another size."""
+        self._does_something(connection)
+        self.tell(ev.ClientResized(connection.number, size))
+
+    def _does_something(self, connection: Connection) -> None:
+        if connection.number in self.acted:
+            self.acted.remove(connection.number)
+        self.acted.append(connection.number)
 
     def pty_takes(self, count: int) -> None:
         """The PTY takes input."""
@@ -408,9 +430,13 @@ class World:
             assert connection.queued_output <= HIGH + READ_AT_ONCE + REPLAY_PIECE
         if session.state is not SessionState.ENDED:
             assert self.pty_size == session.size
-            sizes = [a.size for a in typists if a.size is not None]
-            if sizes:
-                smallest = Size(rows=min(s.rows for s in sizes), cols=min(s.cols for s in sizes))
+            sizes = {a.client: a.size for a in typists if a.size is not None}
+            if sizes and self.policy is SizePolicy.LATEST:
+                assert session.size == sizes[max(sizes, key=self.acted.index)]
+            elif sizes:
+                smallest = Size(
+                    rows=min(s.rows for s in sizes.values()), cols=min(s.cols for s in sizes.values())
+                )
                 assert session.size == smallest
 
     def _check_distance(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toowld.session import AttachmentState, Session
+from toowld.session import AttachmentState, Session, SizePolicy
 from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.session.outbox import HIGH
@@ -15,9 +15,15 @@ LARGE = Size(rows=50, cols=200)
 FLOOD = [b"x" * (64 << 10)] * (HIGH // (64 << 10)) + [b"y"]
 
 
-def running(*, seq: int = 0, size: Size = SIZE, sync_interval: float = 30.0) -> Session:
+def running(
+    *,
+    seq: int = 0,
+    size: Size = SIZE,
+    policy: SizePolicy = SizePolicy.SMALLEST,
+    sync_interval: float = 30.0,
+) -> Session:
     """A session whose child runs since 0.0."""
-    session = Session(seq=seq, size=size, sync_interval=sync_interval)
+    session = Session(seq=seq, size=size, policy=policy, sync_interval=sync_interval)
     session.handle(ev.StartRequested(), 0.0)
     session.handle(ev.ChildStarted(pid=77), 0.0)
     return session
@@ -31,9 +37,10 @@ def join(
     read_only: bool = False,
     from_seq: int | None = None,
     replay: int = 0,
+    redraw: bool = False,
 ) -> ev.ClientJoined:
     """A client attaches; with its number as its id, and live at once, unless said otherwise."""
-    return ev.ClientJoined(client, client_id or f"c{client}", size, read_only, from_seq, replay)
+    return ev.ClientJoined(client, client_id or f"c{client}", size, read_only, from_seq, replay, redraw)
 
 
 def attached(

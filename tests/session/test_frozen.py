@@ -6,14 +6,15 @@ from typing import Any
 
 import cbor2
 
-from tests.session.scripts import FLOOD, LARGE, join, running
-from toowld.session import Session
+from tests.session.scripts import FLOOD, LARGE, SIZE, join, running
+from toowld.session import Session, SizePolicy
 from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
 from toowld.session.outbox import Outbox
 from toowld.session.queries import QueryScanner, ReplyFilter
+from toowld.session.sizes import Sizes
 from toowld.wire import Size
 
 #: Of the engine itself, not of the session: `handle` fills them, and begins anew to count how much it looks through.
@@ -22,7 +23,9 @@ _NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at"}
 
 def values(thing: object) -> Any:
     """Everything that an object holds, down to plain values."""
-    if isinstance(thing, Session | Attachment | InputQueue | Outbox | Answers | QueryScanner | ReplyFilter):
+    if isinstance(
+        thing, Session | Attachment | InputQueue | Sizes | Outbox | Answers | QueryScanner | ReplyFilter
+    ):
         names = getattr(type(thing), "__slots__", None) or vars(thing)
         return {name: values(getattr(thing, name)) for name in names if name not in _NOT_KEPT}
     if isinstance(thing, dict):
@@ -32,7 +35,7 @@ def values(thing: object) -> Any:
 
 def busy() -> Session:
     """A session with something of everything."""
-    session = running(seq=100)
+    session = running(seq=100, policy=SizePolicy.LATEST)
     session.about = {"id": "0badcafe", "name": None, "lend": b"/not utf-8 \xff"}
     for event in (
         ev.PtyOutput(b"where? \x1b[6n and \x1b[5n"),
@@ -47,7 +50,7 @@ def busy() -> Session:
         ev.Injected(b"sent"),
         ev.PtyTook(6),
         *(ev.PtyOutput(data) for data in FLOOD),
-        join(5, client_id="five"),
+        join(5, client_id="five", size=LARGE),
         ev.PtyOutput(b"again? \x1b[6n, \x1b["),
         ev.ClientTyped(1, 5, b"\x1b[1;"),
         ev.KillRequested(force=False),
@@ -66,7 +69,7 @@ def test_nothing_is_forgotten() -> None:
 
 def test_the_form_is_the_released_one() -> None:
     """Whatever else comes to it, this is read by those who were told so."""
-    session = running(seq=5, size=Size(rows=24, cols=80))
+    session = running(seq=5, size=Size(rows=24, cols=80), policy=SizePolicy.LATEST)
     session.handle(join(1, client_id="one", from_seq=5), 2.0)
     session.handle(ev.ClientTyped(1, 0, b"abc"), 3.0)
     session.handle(ev.PtyTook(1), 4.0)
@@ -74,6 +77,8 @@ def test_the_form_is_the_released_one() -> None:
         "seq": 5,
         "rows": 24,
         "cols": 80,
+        "size_policy": "latest",
+        "size_order": [1],
         "pid": 77,
         "about": {},
         "attachments": [
@@ -101,6 +106,20 @@ def test_the_form_is_the_released_one() -> None:
         "unseen_since": 5,
         "answers": [],
     }
+
+
+def test_one_that_knew_no_other_size_than_the_smallest_goes_on_with_that() -> None:
+    session = running(policy=SizePolicy.SMALLEST)
+    session.handle(join(1, size=SIZE), 1.0)
+    session.handle(join(2, size=LARGE), 2.0)
+    state = session.freeze()
+    del state["size_policy"], state["size_order"]
+    again = Session.thaw(state)
+    assert values(again) == values(session)
+    again.handle(ev.ClientTyped(2, 0, b"x"), 3.0)
+    assert again.size == SIZE
+    again.handle(ev.ClientLeft(1), 4.0)
+    assert again.size == LARGE
 
 
 def test_so_are_those_of_questions_and_answers() -> None:

@@ -12,12 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.session.model import INJECTED, Connection, World
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
-from toowld.session import AttachmentState, Session, SessionState
+from toowld.session import AttachmentState, Session, SessionState, SizePolicy
 from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
 from toowld.session.queries import QueryScanner, ReplyFilter
+from toowld.session.sizes import Sizes
 from toowld.wire import Ended, Size
 
 KIB = 1 << 10
@@ -31,9 +32,13 @@ class Sessions(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(limit=st.sampled_from([100 * KIB, 400 * KIB, 3 << 20]), hup_ends_it=st.booleans())
-    def begin(self, limit: int, hup_ends_it: bool) -> None:
-        self.world = World(limit)
+    @initialize(
+        limit=st.sampled_from([100 * KIB, 400 * KIB, 3 << 20]),
+        policy=st.sampled_from(SizePolicy),
+        hup_ends_it=st.booleans(),
+    )
+    def begin(self, limit: int, policy: SizePolicy, hup_ends_it: bool) -> None:
+        self.world = World(limit, policy)
         self.world.hup_ends_it = hup_ends_it
 
     def one(self, number: int) -> Connection | None:
@@ -55,6 +60,12 @@ class Sessions(RuleBasedStateMachine):
     )
     def join(self, **how: Any) -> None:
         self.world.join(**how)
+
+    @precondition(lambda self: not self.world.finished)
+    @rule(who=st.integers(0, 3), size=sizes)
+    def attach_to_type(self, who: int, size: Size) -> None:
+        """As most do: more than one of them is needed for what they have to share."""
+        self.world.join(who, kernel=208 * KIB, size=size, read_only=False, reconnect=False, replay=0)
 
     @rule(number=pick, chance=st.integers(0, 3))
     def cut(self, number: int, chance: int) -> None:
@@ -93,7 +104,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(number=pick, size=sizes)
     def resize(self, number: int, size: Size) -> None:
         if connection := self.one(number):
-            self.world.tell(ev.ClientResized(connection.number, size))
+            self.world.resize(connection, size)
 
     @precondition(lambda self: self.runs)
     @rule(count=some_bytes, at_once=st.booleans())
@@ -209,14 +220,14 @@ def anatomy(thing: Any) -> Any:
             return {name: anatomy(getattr(thing, name)) for name in Attachment.__slots__}
         case _ if hasattr(thing, "queued"):
             return (thing.queued, thing.awaits_room, thing.stalls_at)
-        case InputQueue() | Answers() | QueryScanner() | ReplyFilter():
+        case InputQueue() | Sizes() | Answers() | QueryScanner() | ReplyFilter():
             return copy.deepcopy(vars(thing))
         case _:
             return copy.copy(thing)
 
 
 def fresh() -> Session:
-    return Session(seq=0, size=Size(rows=24, cols=80))
+    return Session(seq=0, size=Size(rows=24, cols=80), policy=SizePolicy.LATEST)
 
 
 def viewed() -> Session:

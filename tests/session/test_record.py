@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from toowld.classes import fields, replace
 from toowld.session.record import BadRecord, Record, State, decode, encode
+from toowld.session.sizes import SizePolicy
 
 #: As os.fsdecode gives it: any bytes, with those that are not UTF-8 as lone surrogates.
 os_text = st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -34,6 +35,7 @@ records = st.builds(
     on_restore=st.none() | os_text,
     rows=st.integers(1, 0xFFFF),
     cols=st.integers(1, 0xFFFF),
+    size_policy=st.sampled_from(SizePolicy),
     scrollback_bytes=numbers,
     created_at=times,
     last_active_at=times,
@@ -101,6 +103,13 @@ def test_an_unknown_state_is_ended_and_lost(state: object) -> None:
     assert (record.state, record.end_reason, record.pid) == (State.ENDED, "lost", 7)
     assert record.error is not None
     assert decode(encode(record)) == record
+
+
+@pytest.mark.parametrize("policy", [None, "largest", 7, [1], {}, b"latest\xff"])
+def test_an_unknown_size_policy_is_that_of_the_smallest(policy: object) -> None:
+    """As records from before it have none, and a later version may know more."""
+    record = decode(cbor2.dumps({"id": "0123abcd", "state": "running", "size_policy": policy}))
+    assert record == Record("0123abcd", state=State.RUNNING)
 
 
 @pytest.mark.parametrize("session_id", [None, 7, "", "0123ABCD", "0123abcde", "../../et", "0123abcd\n"])

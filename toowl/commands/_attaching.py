@@ -44,6 +44,7 @@ def create(
     extra_env: dict[str, str] | None = None,
     persistent: bool | None = None,
     on_restore: str | None = None,
+    size_policy: str | None = None,
 ) -> dict[str, Any]:
     """Make a session as seen from here: our environment, our folder, our terminal's size."""
     size = terminal_size(next(filter(_is_terminal, (1, 0, 2)), 1))
@@ -58,6 +59,7 @@ def create(
         limits=_limits(),
         rows=size.rows,
         cols=size.cols,
+        size_policy=size_policy,
         persistent=persistent,
         on_restore=None if on_restore is None else pack_text(on_restore),
     )

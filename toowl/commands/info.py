@@ -74,7 +74,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("pid", text("pid")),
         ("custodian", text("custodian_pid")),
         ("custodian version", _version(text("custodian_version"), info)),
-        ("size", f"{info['cols']}x{info['rows']}" if info.get("cols") and info.get("rows") else None),
+        ("size", _size(info)),
         ("created", moment("created_at")),
         ("last active", moment("last_active_at")),
         ("ended", moment("ended_at")),
@@ -91,6 +91,14 @@ def _version(version: str | None, info: dict[str, Any]) -> str | None:
     if not is_of_another_version(info):
         return version
     return f"{version}; `toowld upgrade {info.get('id')}` has it go on with {__version__}"
+
+
+def _size(info: dict[str, Any]) -> str | None:
+    """Of its screen; and whose that is, if not the smallest terminal's."""
+    if not (info.get("cols") and info.get("rows")):
+        return None
+    of_latest = (info.get("record") or {}).get("size_policy") == "latest"
+    return f"{info['cols']}x{info['rows']}" + (", of the terminal used last" if of_latest else "")
 
 
 def _kept(info: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ def parser() -> Parser:
         "new",
         SUMMARY,
         usage="toowl new [-d] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
-        "[--on-restore CMDLINE] [-- CMD ARG...]",
+        "[--size smallest|latest] [--on-restore CMDLINE] [-- CMD ARG...]",
         description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
         gets your environment, umask and limits, and the folder that you are in. Starts the daemon if none runs.""",
         examples=(
@@ -52,6 +52,12 @@ def parser() -> Parser:
         "end together with the daemon",
     )
     made.add_argument(
+        "--size",
+        choices=("smallest", "latest"),
+        help="with several terminals, have the size of the smallest one, or of the one whose user did something last "
+        "(default: as the daemon is set, smallest)",
+    )
+    made.add_argument(
         "--on-restore",
         metavar="CMDLINE",
         help="what your shell is to run when the session was lost (a reboot) and is attached or restored: "
@@ -81,6 +87,7 @@ def run(argv: list[str]) -> int:
             extra_env=extra_env,
             persistent=args.persistent,
             on_restore=args.on_restore,
+            size_policy=args.size,
         )
         if args.detached:
             print(made["id"])

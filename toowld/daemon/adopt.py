@@ -66,7 +66,7 @@ class Adoption:
         """Logs that lost their record, and that no custodian answers for: list what they tell of their session."""
         for session_id in self._store.orphans(self._registry):
             folder = self._store.folder(session_id)
-            record = salvage.from_log(session_id, folder, self._lifecycle.config.scrollback_bytes)
+            record = salvage.from_log(session_id, folder, self._lifecycle.config)
             if record is None:
                 continue
             known = next((item.reason for item in self.skipped if item.path == str(folder)), "no record")

@@ -367,7 +367,7 @@ def _keeper_of(entry: Entry) -> Keeper:
 
 
 def _size_with(entry: Entry, terminal: Size | None) -> Size | None:
-    """What a session's size will be with one more client who may type: the smallest of all (`Session._fit_size`)."""
+    """What a session's size will be with one more client who may type (`Session._fit_size`)."""
     if terminal is None:
         return None
     others = [
@@ -375,5 +375,4 @@ def _size_with(entry: Entry, terminal: Size | None) -> Size | None:
         for about in (entry.live.get("client_list", ()) if entry.running else ())
         if about.get("rows") and about.get("cols") and not about.get("read_only")
     ]
-    sizes = [terminal, *others]
-    return Size(rows=min(size.rows for size in sizes), cols=min(size.cols for size in sizes))
+    return entry.record.size_policy.size([*others, terminal])

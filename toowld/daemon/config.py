@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import os
 import tomllib
@@ -14,12 +15,18 @@ from typing import Any
 
 from toowld.classes import Field, field, fields, frozen
 from toowld.errors import ConfigError
+from toowld.session import SizePolicy
 
 GATE = "TOOWLD_PERSISTENT_SESSIONS"
 
 
 def _setting(default: float, least: float, means: str) -> Any:
     return field(default=default, metadata={"least": least, "means": means})
+
+
+def _word(default: enum.Enum, means: str) -> Any:
+    """A setting that is one of a few words: the values of an enumeration."""
+    return field(default=default, metadata={"means": means})
 
 
 @frozen
@@ -30,6 +37,11 @@ class Config:
         64 << 20,
         16 << 10,
         "how much of a session's output is kept on disk, in bytes; sessions that run keep theirs",
+    )
+    size: SizePolicy = _word(
+        SizePolicy.SMALLEST,
+        'how large a session is while several terminals are attached: "smallest", what all that may type can show, '
+        'or "latest", as the one whose user attached, typed or resized it last; sessions keep what they began with',
     )
     ended_retention: float = _setting(
         300.0,
@@ -72,7 +84,9 @@ def load(path: Path) -> Config:
     return Config(**checked)
 
 
-def _checked(path: Path, setting: Field, value: object) -> int | float:
+def _checked(path: Path, setting: Field, value: object) -> int | float | enum.Enum:
+    if isinstance(setting.default, enum.Enum):
+        return _checked_word(path, setting, value)
     least, whole = setting.metadata["least"], isinstance(setting.default, int)
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= least:
         if not whole:
@@ -80,6 +94,18 @@ def _checked(path: Path, setting: Field, value: object) -> int | float:
         if value != math.inf:
             return int(value)
     raise ConfigError(f"{path}: 'daemon.{setting.name}' must be a number, at least {least}, not {value!r}")
+
+
+def _checked_word(path: Path, setting: Field, value: object) -> enum.Enum:
+    words: dict[str, enum.Enum] = {word.value: word for word in type(setting.default)}
+    if isinstance(value, str) and value in words:
+        return words[value]
+    from difflib import get_close_matches  # only here: most daemons never need it
+
+    near = get_close_matches(str(value).lower(), words, n=1)
+    hint = f": did you mean '{near[0]}'?" if near else ""
+    known = " or ".join(f"'{word}'" for word in words)
+    raise ConfigError(f"{path}: 'daemon.{setting.name}' must be {known}, not {value!r}{hint}")
 
 
 def persistent_enabled(environ: Mapping[str, str] | None = None) -> bool:

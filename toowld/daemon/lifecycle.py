@@ -31,7 +31,7 @@ from toowld.errors import CustodianLost, CustodianUnreachable, RefusedError, Too
 from toowld.host import control
 from toowld.host.params import Params
 from toowld.paths import Paths
-from toowld.session import Record, State
+from toowld.session import Record, SizePolicy, State
 from toowld.session.engine import KILL_STEPS
 
 _log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Lifecycle:
             on_restore=(params.text_or_none("on_restore") or "").strip() or None,
             rows=size.rows,
             cols=size.cols,
+            size_policy=params.word_or_none("size_policy", SizePolicy) or self.config.size,
             scrollback_bytes=self.config.scrollback_bytes,
             created_at=now,
             last_active_at=now,

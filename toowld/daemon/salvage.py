@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toowld.daemon import process
+from toowld.daemon.config import Config
 from toowld.log import MARK, OUTPUT, LogReader, LogRecord
 from toowld.session import Record, State
 from toowld.session.record import BadRecord
@@ -21,8 +22,8 @@ from toowld.wire import seq_after_loss
 WHY = "its record was damaged: name and environment are lost"
 
 
-def from_log(session_id: str, folder: Path, scrollback_bytes: int) -> Record | None:
-    """The record of a session in which nothing runs any more.
+def from_log(session_id: str, folder: Path, config: Config) -> Record | None:
+    """The record of a session in which nothing runs any more; ``config`` tells what a log does not.
 
     Returns:
         None if the log holds no output, or if its child may still run, as a process of ours has its pid.
@@ -42,7 +43,8 @@ def from_log(session_id: str, folder: Path, scrollback_bytes: int) -> Record | N
         "argv": _own_program(found.get("argv")),
         "cwd": ending.folder or "/",
         "cwd_at": ending.folder_at,
-        "scrollback_bytes": scrollback_bytes,
+        "scrollback_bytes": config.scrollback_bytes,
+        "size_policy": config.size,
         "end_reason": "lost",
         "error": WHY,
         "next_seq": seq_after_loss(ending.end),

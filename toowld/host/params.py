@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from toowld.wire import Size
 from toowld.wire.text import unpack_text
 
 _T = TypeVar("_T")
+_Words = TypeVar("_Words", bound=enum.Enum)
 _MISSING: Any = object()
 
 
@@ -41,6 +43,16 @@ class Params:
 
     def text_or_none(self, name: str) -> str | None:
         return None if self._values.get(name) is None else self.text(name)
+
+    def word_or_none(self, name: str, words: type[_Words]) -> _Words | None:
+        """One of an enumeration's words."""
+        if (text := self.text_or_none(name)) is None:
+            return None
+        try:
+            return words(text)
+        except ValueError:
+            known = " or ".join(repr(word.value) for word in words)
+            raise RemoteProtocolError(f"{self._method}: '{name}' must be {known}, not {text!r}") from None
 
     def integer(self, name: str, default: Any = _MISSING) -> int:
         return self._get(name, int, default)

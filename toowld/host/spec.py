@@ -102,7 +102,7 @@ def open_host(
         raise SpawnFailed(
             f"can't open the log of session {record.label}: {error.strerror}: {spec.folder}: see `toowld doctor`"
         ) from error
-    session = Session(seq=log.end, size=record.size)
+    session = Session(seq=log.end, size=record.size, policy=record.size_policy)
     # child_seq: what a client typed for an earlier child is not for this one.
     session.about = {
         "id": record.id,

@@ -39,6 +39,7 @@ from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
 from toowld.session.queries import Query, QueryScanner
+from toowld.session.sizes import SizePolicy, Sizes
 from toowld.session.states import (
     AttachmentMove,
     SessionMove,
@@ -87,12 +88,19 @@ class Session:
     Args:
         seq: where the output continues (the log's end; 0 for a new session).
         size: of the PTY.
+        policy: by which it follows the terminals of those who attach.
         sync_interval: see `SYNC_INTERVAL`.
         ended: for looking at a session whose child has ended: how it did.
     """
 
     def __init__(
-        self, *, seq: int, size: Size, sync_interval: float = SYNC_INTERVAL, ended: Ended | None = None
+        self,
+        *,
+        seq: int,
+        size: Size,
+        policy: SizePolicy = SizePolicy.SMALLEST,
+        sync_interval: float = SYNC_INTERVAL,
+        ended: Ended | None = None,
     ) -> None:
         self.seq = seq
         self.size = size
@@ -102,6 +110,7 @@ class Session:
         self.about: dict[str, Any] = {}  # what else `Attached` tells: id and name
         self.attachments: dict[int, Attachment] = {}
         self.input = InputQueue()
+        self._sizes = Sizes(policy)
         self._answers = Answers()
         self._scanner: QueryScanner | None = QueryScanner()  # none while a single terminal answers all
         self._terminals = 0  # of those who may type
@@ -190,6 +199,7 @@ class Session:
             "seq": self.seq,
             "rows": self.size.rows,
             "cols": self.size.cols,
+            **self._sizes.freeze(),
             "pid": self.pid,
             "about": dict(self.about),
             "attachments": [attachment.freeze() for attachment in self.attachments.values()],
@@ -214,6 +224,7 @@ class Session:
         session.attachments = {
             attachment.client: attachment for attachment in map(Attachment.thaw, state["attachments"])
         }
+        session._sizes = Sizes.thaw(state, session.attachments.values())
         session.input = InputQueue.thaw(state["input"])
         session._sync_at = state["sync_at"]
         session._paused = state["paused"]
@@ -316,18 +327,21 @@ class Session:
         if from_seq is not None and from_seq > self.seq:
             # It has output that the log lost (the power went), or of another session. None of ours continues it.
             from_seq = None
-        for older in [a for a in self.attachments.values() if a.client_id == event.client_id]:
+        attachment = Attachment(event.client, event.client_id, event.size, event.read_only, now)
+        fresh = from_seq is None or event.redraw  # not one that is back by itself, and shows all it was given
+        older = next((a for a in self.attachments.values() if a.client_id == event.client_id), None)
+        self._sizes.joined(attachment, fresh, older)
+        if older is not None:
             # The same client over a new connection: the old one is half open, and would get everything twice.
             # It does not count as one that left: the size, the disk and the end of all are not its business.
             self._send_away(older, "replaced")
-        attachment = Attachment(event.client, event.client_id, event.size, event.read_only, now)
         self.attachments[event.client] = attachment
         self._watch_queries()
         self.input.joined(event.client_id)
         size_before = self.size
         self._fit_size()
-        fresh_screen = (from_seq is None or event.redraw) and event.size is not None
-        if fresh_screen and self.size == size_before and self.state is not SessionState.ENDED:
+        same_size = self.size == size_before
+        if fresh and event.size is not None and same_size and self.state is not SessionState.ENDED:
             self._do(do.NudgeForeground())
         if from_seq is None and event.replay_bytes:
             # `Attached` says where the replay begins, so it waits for what the log finds.
@@ -382,6 +396,7 @@ class Session:
     def _forget(self, attachment: Attachment) -> None:
         attachment.move(AttachmentMove.LEFT)
         del self.attachments[attachment.client]
+        self._sizes.left(attachment)
         self._watch_queries()
         self.input.left(attachment.client_id)
 
@@ -508,6 +523,8 @@ class Session:
         typed = self.input.accept(attachment.client_id, seq, event.data, attachment.replies.feed)
         if typed:
             attachment.typed_at = now
+            if self._sizes.typed(attachment, typed):
+                self._fit_size()  # first: what the program does at this key, it does in this size
             self._do(do.WritePty(typed))
         else:  # a resend of what we have: the acknowledgement was lost, or is still to come
             self._send(attachment, InputAck(self.input.written(attachment.client_id)))
@@ -569,6 +586,7 @@ class Session:
     def _on_client_resized(self, event: ev.ClientResized, now: float) -> None:
         if (attachment := self.attachments.get(event.client)) is not None:
             attachment.size = event.size
+            self._sizes.resized(attachment)
             self._fit_size()
 
     def _on_resize_requested(self, event: ev.ResizeRequested, now: float) -> None:
@@ -579,10 +597,8 @@ class Session:
         self._set_size(event.size)
 
     def _fit_size(self) -> None:
-        """The largest terminal that all who may type can show; viewers take what there is."""
-        sizes = [a.size for a in self.attachments.values() if a.size is not None and not a.read_only]
-        if sizes:
-            self._set_size(Size(rows=min(s.rows for s in sizes), cols=min(s.cols for s in sizes)))
+        if (size := self._sizes.wanted) is not None:
+            self._set_size(size)
 
     def _set_size(self, size: Size) -> None:
         if size != self.size and self.state is not SessionState.ENDED:

@@ -124,6 +124,11 @@ _BURST, _FLOOD_END = 1 << 20, 512
 _LONGEST_REPLY = 64 << 10
 
 
+def only_answers(data: bytes) -> bool:
+    """Whether all of this is what a terminal says by itself, when it is asked."""
+    return not _REPLY.sub(b"", data)
+
+
 class QueryScanner:
     """Finds queries in one stream of output, however it was cut into reads.
 

@@ -15,6 +15,7 @@ import cbor2
 
 from toowld.classes import field, fields, frozen, replace
 from toowld.errors import ToowlError
+from toowld.session.sizes import SizePolicy, size_policy
 from toowld.wire import DEFAULT_SIZE, Size
 from toowld.wire.text import pack_text, unpack_text
 
@@ -60,6 +61,7 @@ class Record:
     on_restore: str | None = None  # a command line for the user's shell, offered after the session was lost
     rows: int = DEFAULT_SIZE.rows
     cols: int = DEFAULT_SIZE.cols
+    size_policy: SizePolicy = SizePolicy.SMALLEST
     scrollback_bytes: int = 64 << 20
     created_at: float = 0.0
     last_active_at: float = 0.0
@@ -117,6 +119,7 @@ class Record:
         """As a map of plain values; `toowld.wire.text.pack_text` makes it fit for the wire and the disk."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         values["state"] = self.state.value
+        values["size_policy"] = self.size_policy.value
         values["argv"] = None if self.argv is None else list(self.argv)
         values["env"] = dict(self.env)
         values["limits"] = {name: list(pair) for name, pair in self.limits.items()}
@@ -142,6 +145,7 @@ class Record:
                 "end_reason": "lost",
                 "error": f"{UNKNOWN_STATE} {known.get('state')!r}",
             }
+        known["size_policy"] = size_policy(known.get("size_policy"))
         if isinstance(known.get("argv"), list):
             known["argv"] = tuple(known["argv"])
         if isinstance(known.get("limits"), dict):
