@@ -122,8 +122,8 @@ def test_whose_terminal_is_resized(kept: Lent) -> None:
     viewer.forget()
     viewer.resize(SMALLER.rows, SMALLER.cols)
     wait_for(lambda: shows(kept, viewer, SMALLER))
-    viewer.resize(USUAL.rows, USUAL.cols)
     viewer.forget()
+    viewer.resize(USUAL.rows, USUAL.cols)
     wait_for(lambda: shows_all(kept, viewer, USUAL))
 
 
