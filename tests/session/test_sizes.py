@@ -14,7 +14,7 @@ from tests.session.scripts import LARGE, SIZE, attached, join, of, running, sent
 from toowld.session import Session, SizePolicy
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.queries import only_answers
+from toowld.session.queries import only_reports
 from toowld.wire import Attached, Resize, Size
 
 TALL = Size(rows=70, cols=40)
@@ -116,10 +116,19 @@ def test_answers_of_a_terminal_are_nobody_s_doing() -> None:
 
 @pytest.mark.parametrize(
     ("data", "so"),
-    [(b"\x1b[3;4R", True), (b"\x1b[0n\x1b[?1;2c", True), (b"\x1b[A", False), (b"\x1b", False), (b"R", False)],
+    [
+        (b"\x1b[3;4R", True),
+        (b"\x1b[0n\x1b[?1;2c", True),
+        (b"\x1b[I\x1b[48;24;80;384;640t\x1b[O", True),  # focus and size, in modes 1004 and 2048
+        (b"\x1b[I\r", False),
+        (b"\x1b[A", False),
+        (b"\x1b[<0;1;1M", False),
+        (b"\x1b", False),
+        (b"R", False),
+    ],
 )
 def test_what_only_terminals_say(data: bytes, so: bool) -> None:
-    assert only_answers(data) is so
+    assert only_reports(data) is so
 
 
 def test_a_client_that_comes_back_by_itself_takes_nothing() -> None:

@@ -103,6 +103,8 @@ def _any_of(patterns: dict[Kind, bytes]) -> re.Pattern[bytes]:
 _LIKELY = re.compile(rb"\x1b(?!\[[\d;]*+[A-Km])(?:\[[?>=]?+\d*+\$?+[cnpqtu]|Z|\][145]|P[$+]|_G)")
 _QUERY = _any_of(_QUERIES)
 _REPLY = _any_of(_REPLIES)
+#: What a terminal reports unasked, in the modes 1004 and 2048.
+_REPORT = re.compile(rb"\x1b\[(?:[IO]|48;[\d;:]*t)")
 #: The end of a read that may become a query.
 _QUERY_BEGUN = re.compile(
     rb"\x1b(?:\[[?>=]?\d{0,5}\$?|\](?:1?|1\d(?:;\??)?|4(?:;\d{0,3}(?:;\??)?)?|52?(?:;[a-z\d]{0,8}(?:;\??)?)?)"
@@ -124,9 +126,12 @@ _BURST, _FLOOD_END = 1 << 20, 512
 _LONGEST_REPLY = 64 << 10
 
 
-def only_answers(data: bytes) -> bool:
-    """Whether all of this is what a terminal says by itself, when it is asked."""
-    return not _REPLY.sub(b"", data)
+def only_reports(data: bytes) -> bool:
+    """Whether all of this is what a terminal says by itself: answers, and who has its focus, and its size.
+
+    Some report the latter also when that is switched on, as it is with every picture of a session.
+    """
+    return not _REPORT.sub(b"", _REPLY.sub(b"", data))
 
 
 class QueryScanner:

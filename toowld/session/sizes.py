@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from toowld.session.attachment import Attachment
-from toowld.session.queries import only_answers
+from toowld.session.queries import only_reports
 from toowld.wire import Size
 
 
@@ -86,13 +86,13 @@ class Sizes:
     def typed(self, attachment: Attachment, data: bytes) -> bool:
         """Somebody typed. Returns whether the size may be another one by that.
 
-        What a terminal answers by itself is nobody's doing: two of them would take the size from each other.
+        What a terminal says by itself is nobody's doing: two of them would take the size from each other for ever.
         """
         if self._policy is SizePolicy.SMALLEST or not attachment.has_terminal:
             return False
         if attachment.client == next(reversed(self._terminals), None):  # with nearly every key
             return False
-        if only_answers(data):
+        if only_reports(data):
             return False
         self._put_last(attachment)
         return True
