@@ -54,8 +54,8 @@ def parser() -> Parser:
     made.add_argument(
         "--size",
         choices=("smallest", "latest"),
-        help="with several terminals, have the size of the smallest one, or of the one whose user did something last "
-        "(default: as the daemon is set, smallest)",
+        help="its size while several terminals are attached: that of the smallest one, or of the latest, whose user "
+        "attached, typed or resized it last (default: as the daemon is set, smallest)",
     )
     made.add_argument(
         "--on-restore",
