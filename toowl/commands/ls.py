@@ -32,8 +32,8 @@ def parser() -> ArgumentParser:
         SUMMARY,
         usage="toowl ls [--json]",
         description="""List all sessions, the one used last first. STATUS begins with P for a persistent session (it
-        survives the end of its daemon) and with - for a standard one. ACTIVE is the time since the last
-        input, attach or detach. On a terminal, CWD and COMMAND are shortened to fit.""",
+        survives the end of its daemon) and with - for a standard one, and ends with the version of its keeper where
+        that is another than this. ACTIVE is the time since the last input, attach or detach. On a terminal, CWD and COMMAND are shortened to fit.""",
         examples=(
             ("toowl ls", "what is there"),
             (
@@ -110,6 +110,14 @@ def status(session: dict[str, Any]) -> str:
     return f"{mark} {_text.safe(str(session.get('display', '?')))}{degraded}"
 
 
+def _status(session: dict[str, Any]) -> str:
+    """STATUS, with the custodian's version where that is not ours."""
+    version = (
+        f", toowl {_text.safe(str(session['custodian_version']))}" if is_of_another_version(session) else ""
+    )
+    return f"{status(session)}{version}"
+
+
 def is_of_another_version(session: dict[str, Any]) -> bool:
     """Whether a session that runs is kept by a custodian of another toowl than this."""
     return session.get("custodian_version") not in (None, __version__)
@@ -120,7 +128,7 @@ def _row(session: dict[str, Any], home: str, now: float) -> tuple[str, ...]:
     return (
         _text.safe(str(session.get("id", "?"))),
         _text.safe(session.get("name") or "-"),
-        status(session),
+        _status(session),
         str(session.get("clients", 0)),
         _text.age(now - active) if isinstance(active, int | float) else "-",
         _text.fold_home(_text.safe(session.get("cwd") or "-"), home),
