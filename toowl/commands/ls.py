@@ -33,7 +33,8 @@ def parser() -> ArgumentParser:
         usage="toowl ls [--json]",
         description="""List all sessions, the one used last first. STATUS begins with P for a persistent session (it
         survives the end of its daemon) and with - for a standard one, and ends with the version of its keeper where
-        that is another than this. ACTIVE is the time since the last input, attach or detach. On a terminal, CWD and COMMAND are shortened to fit.""",
+        that is another than this. ACTIVE is the time since the last input, attach or detach. On a terminal,
+        CWD and COMMAND are shortened to fit.""",
         examples=(
             ("toowl ls", "what is there"),
             (
