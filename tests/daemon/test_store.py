@@ -45,6 +45,24 @@ def test_the_umask_of_a_child_that_is_just_being_started_does_no_harm(store: Sto
     assert (folder / "record").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_record_is_found_after_a_power_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is brought to the disk, in order: the file, the folder's names, and where the folder itself is a name."""
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")))  # noqa: PTH115 - of a descriptor
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder = store.folder(RECORD.id)
+    store.save(RECORD)
+    assert synced == [folder / "record~", folder, folder.parent]
+    del synced[:]
+    store.save(RECORD.changed(name="other"))
+    assert synced == [folder / "record~", folder]
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, call: str, after: int = 0, code: int = errno.EIO) -> None:
     """Let a function of `os` fail, after some calls that work."""
     real, left = getattr(os, call), [after]

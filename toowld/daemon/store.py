@@ -86,8 +86,10 @@ class Store:
         folder = self.folder(session_id)
         replacing = _Replacing(folder / _NAME)
         try:
-            _make_private(folder)
+            new = _make_private(folder)
             replacing.write(data, durable=durable)
+            if new and durable:
+                _sync_folder(folder.parent)
         except OSError as error:
             undone = replacing.undo()
             with contextlib.suppress(OSError):  # a session that has anything at all keeps its folder
@@ -186,10 +188,14 @@ class Store:
             raise StoreError(f"can't remove {folder}: {error.strerror}: remove it by hand") from error
 
 
-def _make_private(folder: Path) -> None:
-    with contextlib.suppress(FileExistsError):
+def _make_private(folder: Path) -> bool:
+    """Returns whether it is a new one."""
+    try:
         folder.mkdir(mode=0o700)
-        folder.chmod(0o700)  # whatever the umask is: that of a child that is just being started, perhaps
+    except FileExistsError:
+        return False
+    folder.chmod(0o700)  # whatever the umask is: that of a child that is just being started, perhaps
+    return True
 
 
 class _Replacing:
