@@ -15,6 +15,7 @@ COMMANDS = {
     "ls": "ls",
     "info": "info",
     "rename": "rename",
+    "tag": "tag",
     "detach": "detach",
     "kill": "kill",
     "rm": "rm",

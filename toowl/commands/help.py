@@ -24,7 +24,7 @@ EXIT_STATUS = (
 ENVIRONMENT = (
     (
         "TOOWL_SESSION",
-        "inside a session: its id. info, detach, kill, rename and export take it when SESSION is left out.",
+        "inside a session: its id. info, detach, kill, rename, tag and export take it when SESSION is left out.",
     ),
     ("TOOWL_NAME", "inside a session: the name that it had when its program was started"),
     ("TOOWL_NO_AUTOSTART", "set to 1: never start a daemon, or its service, from toowl"),

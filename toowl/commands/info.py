@@ -65,6 +65,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
     found = [
         ("id", text("id")),
         ("name", text("name")),
+        ("tags", _tags(info)),
         ("status", status(info)),
         ("", meaning(info)),
         ("error", text("error")),
@@ -84,6 +85,10 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("log error", text("log_error")),
     ]
     return [(key, value) for key, value in found if value is not None]
+
+
+def _tags(info: dict[str, Any]) -> str | None:
+    return safe(", ".join(f"{key}={value}" for key, value in (info.get("tags") or {}).items())) or None
 
 
 def _version(version: str | None, info: dict[str, Any]) -> str | None:

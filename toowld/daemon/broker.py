@@ -80,6 +80,7 @@ class Broker:
             "info": self._info,
             "new": self._new,
             "rename": self._rename,
+            "tag": self._tag,
             "detach": self._passed_on("detach"),
             "send": self._passed_on("send"),
             "resize": self._resize,
@@ -197,6 +198,11 @@ class Broker:
         await self._registry.change(entry, name=name)
         self._lifecycle.tell_name(entry)
         return entry.info() | {"notices": notices}
+
+    async def _tag(self, params: Params) -> Mapping[str, Any]:
+        entry = self._registry.find(params.text("session"))
+        await self._registry.tag(entry, params.changes("tags"))
+        return entry.info()
 
     def _passed_on(self, method: str) -> _Handler:
         async def handler(params: Params) -> Mapping[str, Any]:

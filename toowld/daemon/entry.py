@@ -109,6 +109,7 @@ class Entry:
         return {
             "id": record.id,
             "name": record.name,
+            "tags": dict(record.tags),
             "persistent": record.persistent,
             "state": "unreachable" if display == self._unreachable else record.state.value,
             "display": display,

@@ -15,7 +15,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from toowld.daemon.saving import Saving
 from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
 from toowld.session import Record
+from toowld.session.tags import tagged
 
 _log = logging.getLogger(__name__)
 
@@ -81,21 +82,33 @@ class Registry:
         Raises:
             StoreError, RefusedError, SessionNotFound: nothing has changed.
         """
+        await self._change(entry, lambda record: record.changed(**changes))
+
+    async def tag(self, entry: Entry, changes: Mapping[str, str | None]) -> None:
+        """Set tags, and (None) take others away.
+
+        Raises:
+            StoreError, RefusedError, SessionNotFound: nothing has changed.
+        """
+        await self._change(entry, lambda record: record.changed(tags=tagged(record.tags, changes)))
+
+    async def _change(self, entry: Entry, change: Callable[[Record], Record]) -> None:
+        """``change`` is asked again for what it makes of a record that has become another one meanwhile."""
         if not entry.known:
             raise RefusedError(
                 f"session {entry.record.id}: nothing is known of it until its custodian answers: see `toowld doctor`"
             )
-        with self._promising(entry.record.changed(**changes)):
+        with self._promising(change(entry.record)):
             async with entry.saving:
                 self.check(entry)
                 try:
-                    await self._saving.save(entry.record.changed(**changes), durable=True)
+                    await self._saving.save(change(entry.record), durable=True)
                 except StoreError as error:
                     entry.unsaved = entry.unsaved or error.replaced  # then the old one is to be stored again
                     raise
                 entry.unsaved = False
                 # Added to what was observed meanwhile. That is stored next.
-                entry.record = entry.record.changed(**changes)
+                entry.record = change(entry.record)
 
     @contextmanager
     def _promising(self, record: Record) -> Iterator[None]:

@@ -83,6 +83,15 @@ class Params:
         except ValueError as error:
             raise RemoteProtocolError(f"{self._method}: {error}") from error
 
+    def changes(self, name: str) -> dict[str, str | None]:
+        """A map of texts to texts, or to None for what is to be taken away."""
+        found = self.mapping(name)
+        if not all(
+            type(key) is str and (value is None or type(value) is str) for key, value in found.items()
+        ):
+            raise RemoteProtocolError(f"{self._method}: '{name}' must map texts to texts or to nothing")
+        return found
+
     def umask_or_none(self, name: str) -> int | None:
         umask = self.integer_or_none(name)
         if umask is not None and not 0 <= umask <= 0o777:

@@ -51,6 +51,7 @@ class Record:
 
     id: str
     name: str | None = None
+    tags: Mapping[str, str] = field(factory=dict)
     persistent: bool = False
     argv: tuple[str, ...] | None = None  # None: the login shell
     cwd: str = "/"
@@ -122,6 +123,7 @@ class Record:
         values["size_policy"] = self.size_policy.value
         values["argv"] = None if self.argv is None else list(self.argv)
         values["env"] = dict(self.env)
+        values["tags"] = dict(self.tags)
         values["limits"] = {name: list(pair) for name, pair in self.limits.items()}
         return values
 
@@ -168,7 +170,8 @@ _SHUTDOWN_SIGNALS = (1, 15)
 
 _NUMBER = (int, float)
 _TYPES: Mapping[str, tuple[type, ...]] = {
-    "name": (str, type(None)), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,), "env": (dict,),
+    "name": (str, type(None)), "tags": (dict,), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,),
+    "env": (dict,),
     "umask": (int, type(None)), "limits": (dict,), "cwd_at": _NUMBER, "on_restore": (str, type(None)),
     "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
     "end_requested": (bool,),
@@ -184,9 +187,9 @@ def _check_types(record: Record) -> None:
     for name, allowed in _TYPES.items():
         if not isinstance(getattr(record, name), allowed):
             raise BadRecord(f"the record's {name} has a wrong type")
-    texts = [*(record.argv or ()), *record.env, *record.env.values()]
+    texts = [*(record.argv or ()), *record.env, *record.env.values(), *record.tags, *record.tags.values()]
     if not all(isinstance(text, str) for text in texts):
-        raise BadRecord("the record's argv or env holds something that is no text")
+        raise BadRecord("the record's argv, env or tags hold something that is no text")
     if not all(_is_limit(name, pair) for name, pair in record.limits.items()):
         raise BadRecord("the record's limits hold something that is none")
     if record.umask is not None and not 0 <= record.umask <= 0o777:

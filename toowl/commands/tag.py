@@ -1,0 +1,57 @@
+"""``toowl tag``: note something of a session."""
+
+from __future__ import annotations
+
+from toowl.commands._connect import connect
+from toowl.commands._options import Parser, command_parser, session_or_current
+from toowl.commands._text import safe
+from toowld.errors import UsageError
+
+SUMMARY = "note something of a session, as KEY=VALUE"
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "tag",
+        SUMMARY,
+        usage="toowl tag [SESSION] [KEY=VALUE]...",
+        description="""Note something of a session, for people and scripts; KEY= takes a note away. Without KEY=VALUE,
+        print what is noted. Tags stay with the session until it is forgotten; toowl info and toowl ls --json show
+        them.""",
+        examples=(
+            ("toowl tag build ci=main owner=eva", ""),
+            ("toowl tag build owner=", "take that away"),
+            ("toowl tag build", "what is noted of it"),
+            (
+                "toowl ls --json | jq -r '.[] | select(.tags.ci) | .id'",
+                "the ids of all sessions that have a tag ci",
+            ),
+        ),
+    )
+    made.add_argument(
+        "words",
+        metavar="[SESSION] [KEY=VALUE]",
+        nargs="*",
+        help="id, the beginning of an id, or name (inside a session: that one), and what to note",
+    )
+    return made
+
+
+def run(argv: list[str]) -> int:
+    words = parser().parse_args(argv).words
+    named = bool(words) and "=" not in words[0]  # which no id or name has
+    session = session_or_current(words[0] if named else None)
+    changes: dict[str, str | None] = {}
+    for word in words[named:]:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word!r} is no KEY=VALUE; {key}= would take that tag away")
+        changes[key] = value or None
+    with connect() as client:
+        if changes:
+            client.request("tag", session=session, tags=changes)
+            return 0
+        tags = client.request("info", session=session).get("tags") or {}
+    for key, value in tags.items():
+        print(safe(f"{key}={value}"))
+    return 0
