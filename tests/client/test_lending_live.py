@@ -24,6 +24,8 @@ _TIOCGPTN = 0x80045430
 
 RAW = "stty raw -echo; printf rea''dy; "
 CHORD = b"\x1cd"
+#: So much is written to a terminal at once.
+PIECE = 64 << 10
 
 
 def tty_name(terminal: Terminal) -> str:
@@ -322,7 +324,10 @@ def test_the_terminal_hangs_up(lent: Lent) -> None:
 
 
 def test_the_daemon_of_a_standard_session_is_killed(sandbox: Sandbox) -> None:
-    """All that it printed is shown, once, and then the offer of another shell."""
+    """All that it printed is shown, in order, and then the offer of another shell.
+
+    Once, but for the piece that was written and not noted yet when the kill came: nobody knows, and it is shown again.
+    """
     sandbox.up()
     lent = Lent(sandbox, False)
     terminal = lent.lent(f"{RAW} read line; i=0; while :; do i=$((i + 1)); echo line $i; done")
@@ -333,7 +338,11 @@ def test_the_daemon_of_a_standard_session_is_killed(sandbox: Sandbox) -> None:
     terminal.expect("press Enter for a new shell")
     output = re.sub(rb"(\x1bD\x1bM)?\x1b7.*?\x1b8", b"", terminal.output)  # the banner
     output = b"ready" + re.split(rb"(?:\r?\n)?\[(?:x ended|some output was lost)", output)[0]
-    assert output.rstrip(b"\n") == sandbox.output(lent.id).rstrip(b"\n")
+    shown, printed = output.rstrip(b"\n"), sandbox.output(lent.id).rstrip(b"\n")
+    again = len(shown) - len(printed)
+    assert 0 <= again <= PIECE
+    same = len(os.path.commonprefix([shown, printed]))
+    assert shown[same:] == printed[same - again :]
     terminal.send("q")
     assert terminal.wait() == 1
 
