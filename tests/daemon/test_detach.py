@@ -43,7 +43,7 @@ def test_toowl_alone_starts_a_daemon_that_detaches(sandbox: Sandbox) -> None:
     done = sandbox.toowld("--detach", TOOWLD_PERSISTENT_SESSIONS="1")
     assert ls(sandbox)["auto"]["display"] == "detached"
     sandbox.toowld("stop")
-    assert not pid_file(sandbox).exists()
+    wait_for(lambda: not pid_file(sandbox).exists())  # the last that goes
     [session] = sandbox.paths.sessions.iterdir()
     assert subprocess.run(["pgrep", "-f", f"custodian {session.name}"], check=False).returncode == 0
 
@@ -58,7 +58,7 @@ def test_one_that_is_refused_leaves_the_running_one_alone(sandbox: Sandbox) -> N
         assert second.stderr.startswith("toowld: a toowld is running already, pid ")
         assert pid_file(sandbox).read_text() == before
     sandbox.toowld("stop")
-    assert not pid_file(sandbox).exists()
+    wait_for(lambda: not pid_file(sandbox).exists())  # the last that goes
 
 
 def started_by_toowl(box: Sandbox, **env: Any) -> bool:
