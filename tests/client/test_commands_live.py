@@ -70,6 +70,31 @@ def test_a_life(sandbox: Sandbox, flag: bool) -> None:
     assert gone.returncode == 3 and '"play" not found' in gone.stderr
 
 
+@pytest.mark.parametrize("flag", [True, False], ids=["persistent", "standard"])
+def test_info_shows_what_a_program_tells_of_itself(sandbox: Sandbox, flag: bool) -> None:
+    sandbox.up(flag)
+    session = sandbox.new("sh", name="work")["id"]
+    assert sandbox.info("work")["bells"] == 0
+
+    def told(text: str) -> dict[str, object]:
+        sandbox.send(session, f"printf '{text}'\n".encode())
+        sandbox.send(session, b"printf '\\033]2;%s\\007' $((title=title+1))\n")
+        titles[0] += 1
+        return wait_for(
+            lambda: (info := sandbox.info("work"))["title"] == str(titles[0]) and info, what="the title"
+        )
+
+    titles = [0]
+    assert told("\\a\\a")["bells"] == 2
+    info = told("\\033]7;file://host/tmp\\007\\033]133;C\\007")
+    assert (info["prompt"], info["last_exit"], info["cwd_url"]) == ("command", None, "file://host/tmp")
+    told("\\033]133;D;3\\033\\\\\\033]133;A\\007")
+    text = sandbox.toowl("info", "work").stdout
+    assert "at its prompt; the last one exited 3\n" in text and "bells  " in text and "title  " in text
+    sandbox.toowl("kill", "work")
+    assert sandbox.info("work")["title"] is None
+
+
 def test_inside_a_session(sandbox: Sandbox) -> None:
     sandbox.up()
     sandbox.toowl("new", "-d", "-n", "in", "--", "sh")

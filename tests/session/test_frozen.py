@@ -12,20 +12,23 @@ from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
+from toowld.session.marks import Marked, MarkScanner
 from toowld.session.outbox import Outbox
 from toowld.session.queries import QueryScanner, ReplyFilter
 from toowld.session.sizes import Sizes
 from toowld.wire import Size
 
 #: Of the engine itself, not of the session: `handle` fills them, and begins anew to count how much it looks through.
-_NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at"}
+_NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at", "_marks_told_at"}
+#: What a session is made of.
+_PARTS = (
+    Session, Attachment, InputQueue, Sizes, Outbox, Answers, QueryScanner, ReplyFilter, Marked, MarkScanner,
+)  # fmt: skip
 
 
 def values(thing: object) -> Any:
     """Everything that an object holds, down to plain values."""
-    if isinstance(
-        thing, Session | Attachment | InputQueue | Sizes | Outbox | Answers | QueryScanner | ReplyFilter
-    ):
+    if isinstance(thing, _PARTS):
         names = getattr(type(thing), "__slots__", None) or vars(thing)
         return {name: values(getattr(thing, name)) for name in names if name not in _NOT_KEPT}
     if isinstance(thing, dict):
@@ -39,6 +42,7 @@ def busy() -> Session:
     session.about = {"id": "0badcafe", "name": None, "lend": b"/not utf-8 \xff"}
     for event in (
         ev.PtyOutput(b"where? \x1b[6n and \x1b[5n"),
+        ev.PtyOutput(b"\x07\x1b]0;title\x07\x1b]7;file:///\x07\x1b]133;C\x07\x1b]133;D;3\x07"),
         join(1, client_id="one"),
         join(2, client_id="two", size=LARGE, read_only=True, from_seq=0),
         join(3, client_id="three", size=None, from_seq=0),
@@ -105,6 +109,16 @@ def test_the_form_is_the_released_one() -> None:
         "scanned": None,
         "unseen_since": 5,
         "answers": [],
+        "marks": {
+            "title": None,
+            "bells": 0,
+            "cwd_url": None,
+            "prompt": None,
+            "last_exit": None,
+            "commands": 0,
+            "scanner": {"bells": 0, "begun": b"", "begun_seq": 0},
+        },
+        "marks_at": None,
     }
 
 

@@ -17,6 +17,7 @@ from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
+from toowld.session.marks import Marked, MarkScanner
 from toowld.session.queries import QueryScanner, ReplyFilter
 from toowld.session.sizes import Sizes
 from toowld.wire import Ended, Size
@@ -220,7 +221,9 @@ def anatomy(thing: Any) -> Any:
             return {name: anatomy(getattr(thing, name)) for name in Attachment.__slots__}
         case _ if hasattr(thing, "queued"):
             return (thing.queued, thing.awaits_room, thing.stalls_at)
-        case InputQueue() | Sizes() | Answers() | QueryScanner() | ReplyFilter():
+        case Marked():
+            return anatomy(vars(thing))
+        case InputQueue() | Sizes() | Answers() | QueryScanner() | ReplyFilter() | MarkScanner():
             return copy.deepcopy(vars(thing))
         case _:
             return copy.copy(thing)

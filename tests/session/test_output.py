@@ -9,7 +9,7 @@ from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import LONGEST_FAREWELL, REPLAY_PIECE
+from toowld.session.engine import LONGEST_FAREWELL, MARKS_INTERVAL, REPLAY_PIECE
 from toowld.wire import Detached, Ended, Gap, Live, Output
 
 MIB = 1 << 20
@@ -479,3 +479,50 @@ def test_two_view_an_ended_session_and_it_is_over_with_the_second() -> None:
     session.handle(join(2, from_seq=0), 1.0)
     assert not of(session.handle(ev.ClientLeft(1), 1.1), do.Finished)
     assert of(session.handle(ev.ClientLeft(2), 1.2), do.Finished) == [do.Finished()]
+
+
+# -- what a program tells about itself -------------------------------------------------------------------
+
+
+def test_a_title_is_news_behind_the_output_that_has_it() -> None:
+    session = running()
+    session.handle(join(1), 1.0)
+    data = b"\x1b]0;title\x07"
+    assert session.handle(ev.PtyOutput(data), 1.0) == [
+        do.AppendLog(data),
+        do.Send(1, Output(0, data)),
+        do.Changed(),
+    ]
+    assert session.marked.title == "title"
+
+
+def test_a_flood_of_bells_is_news_now_and_then() -> None:
+    session = running()
+    before = session.next_deadline()
+    told = []
+    for turn in range(1000):
+        told += of(session.handle(ev.PtyOutput(b"\x07" * 1000), 1.0 + turn / 1e5), do.Changed)
+    assert len(told) == 1
+    at = session.next_deadline()
+    assert at is not None and (before is None or at < before) and at == 1.0 + MARKS_INTERVAL
+    assert session.handle(ev.TimerFired(), at) == [do.Changed()]
+    assert session.marked.describe()["bells"] == 1_000_000
+    assert session.handle(ev.TimerFired(), at + 1) == []
+    assert session.next_deadline() != at
+
+
+def test_after_a_pause_news_is_told_at_once() -> None:
+    session = running()
+    assert session.handle(ev.PtyOutput(b"\x07"), 1.0)[-1] == do.Changed()
+    assert session.handle(ev.PtyOutput(b"\x07"), 1.0 + MARKS_INTERVAL)[-1] == do.Changed()
+
+
+def test_marks_go_on_over_an_upgrade_and_from_a_version_that_had_none() -> None:
+    session = running()
+    session.handle(ev.PtyOutput(b"\x1b]0;title\x07\x1b]2;oth"), 1.0)
+    state = session.freeze()
+    upgraded = Session.thaw(state)
+    upgraded.handle(ev.PtyOutput(b"er\x07"), 2.0)
+    assert upgraded.marked.title == "other"
+    del state["marks"], state["marks_at"]
+    assert Session.thaw(state).marked.title is None

@@ -72,6 +72,9 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("command", text("command")),
         ("on restore", text("on_restore")),
         ("cwd", text("cwd")),
+        ("title", text("title")),
+        ("shell", _prompt(info)),
+        ("bells", text("bells") if info.get("bells") else None),
         ("pid", text("pid")),
         ("custodian", text("custodian_pid")),
         ("custodian version", _version(text("custodian_version"), info)),
@@ -89,6 +92,14 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
 
 def _tags(info: dict[str, Any]) -> str | None:
     return safe(", ".join(f"{key}={value}" for key, value in (info.get("tags") or {}).items())) or None
+
+
+def _prompt(info: dict[str, Any]) -> str | None:
+    """What its shell does, as that tells it."""
+    doing = {"prompt": "at its prompt", "command": "a command runs"}.get(str(info.get("prompt")))
+    if doing is None or info.get("last_exit") is None:
+        return doing
+    return f"{doing}; the last one exited {info['last_exit']}"
 
 
 def _version(version: str | None, info: dict[str, Any]) -> str | None:

@@ -17,6 +17,10 @@ from toowld.session import Record, State
 MAX_COMMAND = 1024
 
 
+#: What is shown of what a program told its terminal about itself (`toowld.session.marks.Marked`).
+MARKS = ("title", "bells", "cwd_url", "prompt", "last_exit", "commands")
+
+
 class Keeper(Protocol):
     """Whoever holds a session's engine: a custodian behind a link, or this process."""
 
@@ -134,6 +138,7 @@ class Entry:
             "cols": live.get("cols") or record.cols,
             "degraded": bool(live.get("degraded", False)),
             "version": record.version,
+            **{key: live.get(key) if running else None for key in MARKS},
         }
 
 

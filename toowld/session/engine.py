@@ -23,7 +23,7 @@ Who answers what a program asks its terminal
 --------------------------------------------
 One terminal does: that of the lead at the moment of the question. What others answer to it is dropped. Where
 nobody's terminal is there we answer ourselves (`toowld.session.answers`), also if somebody attaches meanwhile:
-clients show old output without its questions. With a single terminal, output is not even looked at.
+clients show old output without its questions. With a single terminal, output is not even looked at for them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
+from toowld.session.marks import Marked
 from toowld.session.queries import Query, QueryScanner
 from toowld.session.sizes import SizePolicy, Sizes
 from toowld.session.states import (
@@ -69,6 +70,9 @@ KILL_STEPS: tuple[tuple[int, float], ...] = (
     (signal.SIGTERM, 3.0),
     (signal.SIGKILL, 1.0),
 )
+
+#: News of titles, bells and prompts are that far apart at least (seconds), however many a program prints.
+MARKS_INTERVAL = 0.05
 
 #: Clients that take nothing any more get so long, at least, after the end of the child.
 FAREWELL = 5.0
@@ -110,6 +114,9 @@ class Session:
         self.about: dict[str, Any] = {}  # what else `Attached` tells: id and name
         self.attachments: dict[int, Attachment] = {}
         self.input = InputQueue()
+        self.marked = Marked()  # what the child told its terminal about itself
+        self._marks_told_at = -MARKS_INTERVAL
+        self._marks_at: float | None = None  # when they are to be told of
         self._sizes = Sizes(policy)
         self._answers = Answers()
         self._scanner: QueryScanner | None = QueryScanner()  # none while a single terminal answers all
@@ -176,7 +183,13 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """When to report `TimerFired` (monotonic seconds), unless asked again before."""
-        deadlines = (self._sync_at, self._kill_at, self._farewell_at, self._answers.deadline)
+        deadlines = (
+            self._sync_at,
+            self._kill_at,
+            self._farewell_at,
+            self._marks_at,
+            self._answers.deadline,
+        )
         times = [t for t in deadlines if t is not None]
         if self._paused and (lead := self._lead()) is not None and lead.outbox.waits:
             times.append(lead.outbox.stalls_at)
@@ -212,6 +225,8 @@ class Session:
             "scanned": None if self._scanner is None else self._scanner.begun,
             "unseen_since": self._unseen_since,
             "answers": self._answers.freeze(),
+            "marks": self.marked.freeze(),
+            "marks_at": self._marks_at,
         }
 
     @classmethod
@@ -235,6 +250,9 @@ class Session:
         session._terminals = sum(attachment.has_terminal for attachment in session.attachments.values())
         session._unseen_since = state["unseen_since"]
         session._answers = Answers.thaw(state["answers"])
+        if "marks" in state:  # else it is of a version that did not look for them
+            session.marked = Marked.thaw(state["marks"])
+            session._marks_at = state["marks_at"]
         return session
 
     # --- the child --------------------------------------------------------------------------------------
@@ -274,6 +292,16 @@ class Session:
                 self._do(do.Send(attachment.client, output))
             else:
                 attachment.allowance = max(attachment.allowance - len(data), -MAX_ALLOWANCE)
+        if self.marked.look(data, start) and self._marks_at is None:
+            self._marks_at = max(now, self._marks_told_at + MARKS_INTERVAL)
+            self._tell_marks(now)
+
+    def _tell_marks(self, now: float) -> None:
+        """Tell of them behind the output that has them, if they were not told of just now."""
+        if self._marks_at is not None and now >= self._marks_at:
+            self._marks_at = None
+            self._marks_told_at = now
+            self._do(do.Changed())
 
     def _on_child_ended(self, event: ev.ChildEnded, now: float) -> None:
         self.state = next_session_state(self.state, SessionMove.CHILD_ENDED)
@@ -282,6 +310,7 @@ class Session:
             self._do(do.SignalSession(signal.SIGKILL))
         self._kill_at = None
         self._kill_plan = []
+        self._marks_at = None  # the end is news that tells all
         self._answers.forget()
         self.ended = Ended(self.seq, event.reason, event.code, event.signal)
         self._do(
@@ -632,6 +661,7 @@ class Session:
         if self._sync_at is not None and now >= self._sync_at:
             self._sync_at = None
             self._do(do.SyncLog())
+        self._tell_marks(now)
         if self._kill_at is not None and now >= self._kill_at:
             self._next_kill_step(now)
         if self._farewell_at is not None and now >= self._farewell_at:

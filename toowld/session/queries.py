@@ -174,7 +174,7 @@ class QueryScanner:
             if (match := _QUERY.match(buffer, likely.start()))
         ]
         done = found[-1].end - start if found else 0
-        self._begun = buffer[_begun(buffer, done, _QUERY_BEGUN) :]
+        self._begun = buffer[begun_at(buffer, done, _QUERY_BEGUN) :]
         return found
 
 
@@ -221,14 +221,14 @@ class ReplyFilter:
                 pieces.append(buffer[at : match.start()])
                 at = match.end()
         self._unwanted = +self._unwanted
-        end = _begun(buffer, at, _REPLY_BEGUN) if self._unwanted else len(buffer)
+        end = begun_at(buffer, at, _REPLY_BEGUN) if self._unwanted else len(buffer)
         if len(buffer) - end <= _LONGEST_REPLY:
             self._begun = buffer[end:]
             buffer = buffer[:end]
         return b"".join([*pieces, buffer[at:]])
 
 
-def _begun(buffer: bytes, done: int, beginning: re.Pattern[bytes]) -> int:
+def begun_at(buffer: bytes, done: int, beginning: re.Pattern[bytes]) -> int:
     """Where that begins which may go on in the next read; the length of ``buffer`` if nothing does."""
     last = buffer.rfind(b"\x1b", done)
     if last < 0:
