@@ -75,6 +75,7 @@ OFFERS = [
     ("toowl attach work ", set(), {"work"}),
     ("toowl kill work 7", {"77770000"}, set()),
     ("toowl rename ", {"work"}, set()),
+    ("toowl start work 7", {"77770000"}, set()),
     ("toowl tag ", {"work"}, set()),
     ("toowl send work ", set(), {"77770000"}),
     ("toowl ls --", {"--json"}, {"--names"}),

@@ -84,6 +84,14 @@ def wait_displayed(box: Sandbox, name: str, wanted: str) -> None:
     wait_for(lambda: displayed(box, name) == wanted, what=f"{name} to be {wanted}")
 
 
+def killed_by(box: Sandbox, name: str) -> int | None:
+    """The signal by which a session was ended on request."""
+    found = listed(box)[name]
+    assert found["display"] == "ended (killed)"
+    signum: int | None = found["exit_signal"]
+    return signum
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """A process under SIGSTOP for a while."""

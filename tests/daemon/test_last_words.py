@@ -171,6 +171,6 @@ def test_a_child_that_a_reboot_ended_is_lost(sandbox: Sandbox, requested: bool) 
     path.write_bytes(cbor2.dumps(cbor2.loads(path.read_bytes()) | {"boot": "another"}))
     sandbox.up()
     found = sandbox.info("work")
-    assert found["display"] == ("ended (signal 9)" if requested else "ended (lost)")
+    assert found["display"] == ("ended (killed)" if requested else "ended (lost)")
     assert found["record"]["end_requested"] is requested
     assert found["error"] == (None if requested else "the machine was restarted")

@@ -19,6 +19,7 @@ from tests.daemon.conftest import Disk
 from tests.daemon.steps import (
     ask,
     displayed,
+    killed_by,
     listed,
     ls,
     open_files,
@@ -257,7 +258,7 @@ def test_kill_force_ends_who_ignores_everything(sandbox: Sandbox, persistent: bo
     begun = time.monotonic()
     sandbox.toowl("kill", "--force", "stubborn")
     assert time.monotonic() - begun < 2
-    assert displayed(sandbox, "stubborn") == "ended (signal 9)"
+    assert killed_by(sandbox, "stubborn") == 9
     assert not alive(info["pid"])
 
 
@@ -267,7 +268,7 @@ def test_kill_escalates_by_itself(sandbox: Sandbox) -> None:
     info = sandbox.new("sh", "-c", "trap '' HUP; echo ready; while :; do sleep 0.1; done", name="deaf")
     wait_for(lambda: b"ready" in sandbox.output(info["id"]))
     sandbox.toowl("kill", "deaf")
-    assert displayed(sandbox, "deaf") == "ended (signal 15)"
+    assert killed_by(sandbox, "deaf") == 15
 
 
 def test_kill_ends_a_stopped_job(sandbox: Sandbox) -> None:
@@ -304,9 +305,9 @@ def test_kill_with_a_custodian_that_hangs(sandbox: Sandbox, restarted: bool) -> 
     assert not alive(info["pid"])
     assert not alive(info["custodian_pid"])
     assert not sleeps(sandbox, 4711)
-    assert displayed(sandbox, "work") == "ended (signal 9)"
+    assert killed_by(sandbox, "work") == 9
     sandbox.restart()
-    assert displayed(sandbox, "work") == "ended (signal 9)"
+    assert killed_by(sandbox, "work") == 9
     assert "nothing was lost" in sandbox.toowl("restore", "--all").stderr
     settings(sandbox, tick=0.1, ended_retention=0)
     sandbox.restart()
@@ -343,7 +344,7 @@ def test_a_record_outlives_its_custodian_as_long_as_the_child(sandbox: Sandbox) 
     sandbox.toowl("kill", "stubborn")
     assert not alive(info["pid"])
     found = sandbox.info("stubborn")
-    assert (found["display"], found["restorable"], found["error"]) == ("ended (signal 9)", False, None)
+    assert (found["display"], found["restorable"], found["error"]) == ("ended (killed)", False, None)
     sandbox.toowl("rm", "stubborn")
     assert not ls(sandbox)
 
@@ -452,7 +453,7 @@ def test_the_daemon_dies_while_it_kills(sandbox: Sandbox) -> None:
     link.close()
     wait_for(lambda: not alive(info["pid"]))
     sandbox.up()
-    wait_displayed(sandbox, "deaf", "ended (signal 15)")
+    wait_displayed(sandbox, "deaf", "ended (killed)")
     sandbox.toowl("rm", "deaf")
 
 
@@ -646,4 +647,4 @@ def test_inside_custodians_socket_a_client_may_do_the_same(sandbox: Sandbox) -> 
         client.request("kill", force=True)
     wait_for(lambda: not alive(info["custodian_pid"]))
     sandbox.up()
-    assert displayed(sandbox, "work") == "ended (signal 9)"
+    assert killed_by(sandbox, "work") == 9

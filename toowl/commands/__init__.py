@@ -19,6 +19,7 @@ COMMANDS = {
     "detach": "detach",
     "kill": "kill",
     "rm": "rm",
+    "start": "start",
     "restart": "restart",
     "restore": "restore",
     "resize": "resize",

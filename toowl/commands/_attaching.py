@@ -45,11 +45,15 @@ def create(
     persistent: bool | None = None,
     on_restore: str | None = None,
     size_policy: str | None = None,
+    start: bool = True,
 ) -> dict[str, Any]:
-    """Make a session as seen from here: our environment, our folder, our terminal's size."""
+    """Make a session as seen from here: our environment, our folder, our terminal's size.
+
+    ``start``: and start its program; else it waits for that.
+    """
     size = terminal_size(next(filter(_is_terminal, (1, 0, 2)), 1))
     made = client.request(
-        "new",
+        "new" if start else "prepare",
         timeout=30.0,  # a host that swaps is slow to fork, and giving up would leave a session that nobody knows
         argv=None if argv is None else pack_text(argv),
         name=(name or "").strip() or None,  # a blank name is none

@@ -67,7 +67,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("name", text("name")),
         ("tags", _tags(info)),
         ("status", status(info)),
-        ("", meaning(info)),
+        ("", text("sentence")),
         ("error", text("error")),
         ("command", text("command")),
         ("on restore", text("on_restore")),
@@ -143,40 +143,3 @@ def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ]
         rows.append((f"client {client.get('client')}", safe(", ".join(part for part in parts if part))))
     return rows
-
-
-_ENDED = {
-    "exited": "the program ended; attaching starts it again below its scrollback",
-    "lost": "its processes are gone; attaching, or `toowl restore`, starts a fresh one below its scrollback",
-    "failed": "the program could not be started; `toowl restart` tries again",
-}
-_STATES = {
-    "awaiting": "configured, but not started yet",
-    "starting": "its program is being started",
-    "unreachable": "its keeper lives but does not answer; it is left alone until it does: see `toowld doctor`",
-}
-
-
-def meaning(info: dict[str, Any]) -> str:
-    """The state in a sentence."""
-    state = info.get("state")
-    if state == "ended" and info.get("degraded"):
-        return (
-            "its program has ended; the end of its output can't be written, and is kept in memory only, for a while: "
-            "make room (see `toowld doctor`), then it is written by itself"
-        )
-    if state == "ended":
-        return _ENDED.get(str(info.get("end_reason")), "nothing runs in it any more")
-    if state == "unreachable" and "(" in str(info.get("display")):
-        return "its keeper lives, but speaks another protocol; it is left alone"
-    if state != "running":
-        return _STATES.get(str(state), "a state that this toowl does not know: is the daemon newer?")
-    attached = "with somebody attached" if info.get("clients") else "with nobody attached"
-    if info.get("degraded"):
-        return (
-            f"running {attached}; its log can't be written, so its last 4 MiB are kept in memory only: "
-            "make room (see `toowld doctor`), then it is written again by itself"
-        )
-    if info.get("persistent"):
-        return f"running {attached}; it survives the end of the daemon"
-    return f"running {attached}; it ends together with the daemon"

@@ -32,9 +32,10 @@ def parser() -> ArgumentParser:
         SUMMARY,
         usage="toowl ls [--json]",
         description="""List all sessions, the one used last first. STATUS begins with P for a persistent session (it
-        survives the end of its daemon) and with - for a standard one, and ends with the version of its keeper where
-        that is another than this. ACTIVE is the time since the last input, attach or detach. On a terminal,
-        CWD and COMMAND are shortened to fit.""",
+        survives the end of its daemon) and with - for a standard one; on a terminal a sign for the state follows. It
+        ends with the version of its keeper where that is another than this. What a state means, toowl info tells.
+        ACTIVE is the time since the last input, attach or detach. On a terminal, CWD and COMMAND are shortened to
+        fit.""",
         examples=(
             ("toowl ls", "what is there"),
             (
@@ -85,12 +86,12 @@ def _print_json(sessions: list[dict[str, Any]]) -> int:
 
 def _print_table(sessions: list[dict[str, Any]]) -> int:
     home, now = os.environ.get("HOME", ""), time.time()
-    rows = [_HEADER, *(_row(session, home, now) for session in sessions)]
-    for line in _text.table(
-        rows, _terminal_width(), shrink=(_COMMAND, _CWD, _NAME, _COMMAND), keep_end=(_CWD,)
-    ):
+    width = _terminal_width()
+    signs = _takes_signs(width)
+    rows = [_HEADER, *(_row(session, home, now, signs) for session in sessions)]
+    for line in _text.table(rows, width, shrink=(_COMMAND, _CWD, _NAME, _COMMAND), keep_end=(_CWD,)):
         print(line)
-    if others := sum(is_of_another_version(session) for session in sessions) if _terminal_width() else 0:
+    if others := sum(is_of_another_version(session) for session in sessions) if width else 0:
         sys.stdout.flush()
         print(f"{others} kept by another version of toowl: `toowld upgrade --all`", file=sys.stderr)
     if not sessions:
@@ -111,12 +112,15 @@ def status(session: dict[str, Any]) -> str:
     return f"{mark} {_text.safe(str(session.get('display', '?')))}{degraded}"
 
 
-def _status(session: dict[str, Any]) -> str:
-    """STATUS, with the custodian's version where that is not ours."""
+def _status(session: dict[str, Any], signs: bool) -> str:
+    """STATUS, with the custodian's version where that is not ours; ``signs``: and with the state's sign."""
     version = (
         f", toowl {_text.safe(str(session['custodian_version']))}" if is_of_another_version(session) else ""
     )
-    return f"{status(session)}{version}"
+    text = f"{status(session)}{version}"
+    if signs and (glyph := session.get("glyph")):  # which an older daemon does not tell
+        return f"{text[0]} {_text.safe(str(glyph))}{text[1:]}"
+    return text
 
 
 def is_of_another_version(session: dict[str, Any]) -> bool:
@@ -124,12 +128,19 @@ def is_of_another_version(session: dict[str, Any]) -> bool:
     return session.get("custodian_version") not in (None, __version__)
 
 
-def _row(session: dict[str, Any], home: str, now: float) -> tuple[str, ...]:
+def _takes_signs(width: int | None) -> bool:
+    """Whether what is printed goes to a terminal that shows more than ASCII."""
+    if width is None or os.environ.get("LC_ALL") in ("C", "POSIX") or os.environ.get("TERM") == "dumb":
+        return False  # in the first case Python would write UTF-8 all the same (PEP 540)
+    return sys.stdout.encoding.lower() == "utf-8"
+
+
+def _row(session: dict[str, Any], home: str, now: float, signs: bool) -> tuple[str, ...]:
     active = session.get("last_active_at")
     return (
         _text.safe(str(session.get("id", "?"))),
         _text.safe(session.get("name") or "-"),
-        _status(session),
+        _status(session, signs),
         str(session.get("clients", 0)),
         _text.age(now - active) if isinstance(active, int | float) else "-",
         _text.fold_home(_text.safe(session.get("cwd") or "-"), home),

@@ -14,7 +14,7 @@ def parser() -> Parser:
     made = command_parser(
         "new",
         SUMMARY,
-        usage="toowl new [-d] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
+        usage="toowl new [-d|--awaiting] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
         "[--size smallest|latest] [--on-restore CMDLINE] [-- CMD ARG...]",
         description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
         gets your environment, umask and limits, and the folder that you are in. Starts the daemon if none runs.""",
@@ -28,10 +28,17 @@ def parser() -> Parser:
                 "toowl new -n notes --on-restore 'vim notes.md'",
                 "a shell; after a reboot, vim is offered in its place",
             ),
+            ("toowl new --awaiting -n deploy -- ./deploy.sh", "all set; `toowl start deploy` runs it"),
             ("toowl new --cwd /srv --env EDITOR=vi", "in another folder, with one more variable"),
         ),
     )
-    made.add_argument("-d", "--detached", action="store_true", help="do not attach; print the id")
+    group = made.add_mutually_exclusive_group()
+    group.add_argument("-d", "--detached", action="store_true", help="do not attach; print the id")
+    group.add_argument(
+        "--awaiting",
+        action="store_true",
+        help="do not start it either: toowl start does, or the first attach; print the id",
+    )
     made.add_argument(
         "-n",
         "--name",
@@ -76,7 +83,8 @@ def run(argv: list[str]) -> int:
             f"what is {word!r}? a command goes behind --, a name behind -n: see `toowl new --help`"
         )
     extra_env = _variables(args.env)
-    if not args.detached:
+    aside = args.detached or args.awaiting
+    if not aside:
         _attaching.need_terminal("`toowl new -d` makes a session without one")
     with connect(autostart=True) as client:
         made = _attaching.create(
@@ -88,8 +96,9 @@ def run(argv: list[str]) -> int:
             persistent=args.persistent,
             on_restore=args.on_restore,
             size_policy=args.size,
+            start=not args.awaiting,
         )
-        if args.detached:
+        if aside:
             print(made["id"])
             return 0
         # What has ended by now is shown: a command that is started twice may do harm.

@@ -79,6 +79,8 @@ class Broker:
             "list": self._list,
             "info": self._info,
             "new": self._new,
+            "prepare": self._prepare,
+            "start": self._start,
             "rename": self._rename,
             "tag": self._tag,
             "detach": self._passed_on("detach"),
@@ -192,6 +194,15 @@ class Broker:
         entry, notices = await self._lifecycle.create(params)
         return entry.info() | {"notices": notices}
 
+    async def _prepare(self, params: Params) -> Mapping[str, Any]:
+        entry, notices = await self._lifecycle.prepare(params)
+        return entry.info() | {"notices": notices}
+
+    async def _start(self, params: Params) -> Mapping[str, Any]:
+        entry = self._registry.find(params.text("session"))
+        notices = await self._lifecycle.start(entry, params.environment("env", {}))
+        return entry.info() | {"notices": notices}
+
     async def _rename(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
         name, notices = await self._registry.claim_name(params.text("name"), entry)
@@ -299,7 +310,7 @@ class Broker:
             ) from None
         try:
             self._registry.check(entry)
-            if entry.record.state is State.ENDED and params.flag("respawn", True):
+            if entry.record.state in (State.ENDED, State.AWAITING) and params.flag("respawn", True):
                 await self._lifecycle.respawn(entry, env=params.environment("env", {}))
             # Ended: it was not started again, or what was started was a matter of moments.
             keeper = await self._view(entry) if entry.record.state is State.ENDED else _keeper_of(entry)
@@ -362,6 +373,8 @@ def _keeper_of(entry: Entry) -> Keeper:
             f"session {label} is {entry.display()}: "
             f"`toowl attach {label}` shows its scrollback and starts a fresh shell"
         )
+    if entry.record.state is State.AWAITING:
+        raise RefusedError(f"session {label} is not started yet: `toowl start {label}` starts it")
     if entry.record.state is State.STARTING:
         raise RefusedError(f"session {label} is still being started: try again in a moment")
     if entry.obstacle is not None:

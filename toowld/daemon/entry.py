@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from toowld.daemon.link import REQUEST_TIMEOUT
-from toowld.session import Record, State
+from toowld.session import Record, State, displays
+from toowld.session.displays import Display
 
 #: What `Entry.info` shows of a command, in characters. The record has it whole; but all sessions go into one frame of
 #: `list`, and the kernel takes arguments of megabytes.
@@ -84,44 +85,40 @@ class Entry:
     def clients(self) -> int:
         return int(self.live.get("clients", 0)) if self.running else 0
 
-    def display(self) -> str:
-        """The state as a person reads it."""
-        record = self.record
-        if record.state is State.RUNNING:
-            if self.keeper is None or self.keeper.hangs:
-                return self._unreachable
-            return "attached" if self.clients else "detached"
-        if record.state is State.UNREACHABLE:
-            return self._unreachable
-        if record.state is not State.ENDED:
-            return str(record.state.value)
-        if record.end_reason != "exited":
-            return f"ended ({record.end_reason})"
-        if record.exit_signal is not None:
-            return f"ended (signal {record.exit_signal})"
-        return f"ended (exited {record.exit_code})" if record.exit_code is not None else "ended (exited)"
+    def shown(self) -> Display:
+        """The state as people are shown it."""
+        return displays.shown(
+            self.record,
+            clients=self.clients,
+            answers=self.keeper is not None and not self.keeper.hangs,
+            other_version=self.obstacle is not None,
+            degraded=bool(self.live.get("degraded", False)),
+        )
 
-    @property
-    def _unreachable(self) -> str:
-        return "unreachable" if self.obstacle is None else "unreachable (version)"
+    def display(self) -> str:
+        """The word for the state."""
+        return self.shown().word
 
     def info(self) -> dict[str, Any]:
         """One object of ``list``."""
         record, live = self.record, self.live
-        display = self.display()
+        shown = self.shown()
+        unreachable = shown.word.startswith("unreachable")
         running = self.running
         return {
             "id": record.id,
             "name": record.name,
             "tags": dict(record.tags),
             "persistent": record.persistent,
-            "state": "unreachable" if display == self._unreachable else record.state.value,
-            "display": display,
+            "state": "unreachable" if unreachable else record.state.value,
+            "display": shown.word,
+            "glyph": shown.glyph,
+            "sentence": shown.sentence,
             "end_reason": record.end_reason,
             "exit_code": record.exit_code,
             "exit_signal": record.exit_signal,
             "ended_at": None if running else record.ended_at,
-            "error": record.error or (self.obstacle if display == self._unreachable else None),
+            "error": record.error or (self.obstacle if unreachable else None),
             "restorable": record.restorable,
             "on_restore": record.on_restore,
             "clients": self.clients,

@@ -89,6 +89,24 @@ class Lifecycle:
         Raises:
             ToowlError: it can't be; nothing of it is left.
         """
+        entry, notices = await self._register(params, State.STARTING)
+        record = entry.record
+        async with entry.lock:
+            try:
+                await self._starting.start(entry, self._starting.spec(record, record, asked_for=True))
+            except BaseException as error:
+                await self._undo(entry, error)
+                raise
+        return entry, notices
+
+    async def prepare(self, params: Params) -> tuple[Entry, list[str]]:
+        """Make a session that waits to be started: the request ``prepare``. Returns, and raises, as `create`."""
+        entry, notices = await self._register(params, State.AWAITING)
+        entry.gone.set()
+        return entry, notices
+
+    async def _register(self, params: Params, state: State) -> tuple[Entry, list[str]]:
+        """Store a new session of which nothing runs yet."""
         name, notices = await self._registry.claim_name(params.text_or_none("name"))
         persistent, more = self._persistence(params.flag_or_none("persistent"))
         size = params.size()
@@ -111,15 +129,9 @@ class Lifecycle:
             scrollback_bytes=self.config.scrollback_bytes,
             created_at=now,
             last_active_at=now,
-            state=State.STARTING,
+            state=state,
         )
         entry = await self._registry.create(record)
-        async with entry.lock:
-            try:
-                await self._starting.start(entry, self._starting.spec(record, record, asked_for=True))
-            except BaseException as error:
-                await self._undo(entry, error)
-                raise
         _log.info("session %s registered: %s", record.id, "persistent" if persistent else "standard")
         return entry, notices + more
 
@@ -148,7 +160,9 @@ class Lifecycle:
         persistent: bool | None = None,
         env: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """Start a fresh child below the scrollback of a session that has ended. The entry's lock is held.
+        """Start the child of a session that awaits it, or a fresh one below the scrollback of one that has ended.
+
+        The entry's lock is held.
 
         Args:
             asked_for: see `restoring.program`.
@@ -177,9 +191,10 @@ class Lifecycle:
             end_requested=False,
             ended_at=None,
         )
+        before = entry.record if record.state is State.AWAITING else record  # nothing is above a first child
         try:
             await self._starting.start(
-                entry, self._starting.spec(entry.record, record, notices, asked_for=asked_for)
+                entry, self._starting.spec(entry.record, before, notices, asked_for=asked_for)
             )
         except ToowlError as error:
             ending = await self._news.log_ending(entry)  # of the child before
@@ -312,6 +327,22 @@ class Lifecycle:
             if entry.running:
                 await self.kill(entry, force=False)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
+
+    async def start(self, entry: Entry, env: Mapping[str, str]) -> list[str]:
+        """Start the program of a session in which nothing runs.
+
+        Raises:
+            RefusedError: something does. ToowlError: it could not be started.
+        """
+        async with entry.lock:
+            self._registry.check(entry)
+            if entry.running:
+                label = entry.record.label
+                raise RefusedError(
+                    f"session {label} is running already: `toowl attach {label}` shows it, "
+                    f"`toowl restart {label}` starts it afresh"
+                )
+            return await self.respawn(entry, asked_for=True, env=env)
 
     async def restore(self, entry: Entry, env: Mapping[str, str]) -> list[str]:
         """Bring a session back that was lost, for nobody in particular.
