@@ -29,6 +29,7 @@ COMMANDS = {
     "logs": "logs",
     "search": "search",
     "export": "export",
+    "shell-integration": "shell_integration",
     "completion": "completion",
     "version": "version",
     "help": "help",

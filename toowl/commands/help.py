@@ -27,6 +27,11 @@ ENVIRONMENT = (
         "inside a session: its id. info, detach, kill, rename, tag and export take it when SESSION is left out.",
     ),
     ("TOOWL_NAME", "inside a session: the name that it had when its program was started"),
+    (
+        "TOOWL_PROMPT",
+        "with toowl shell-integration: what stands before a prompt, {} being the session's name (default: '[{}] '); "
+        "empty: nothing",
+    ),
     ("TOOWL_NO_AUTOSTART", "set to 1: never start a daemon, or its service, from toowl"),
     (
         "TOOWL_RUNTIME_DIR",
