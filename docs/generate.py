@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the command reference and the manual pages from the programs' own parsers.
 
-``docs/generate.py`` writes ``docs/cli.md``, ``docs/man/toowl.1`` and ``docs/man/toowld.8``; ``--check`` only says
+``docs/generate.py`` writes ``docs/cli.md``, ``docs/man/toowl.1`` and ``docs/man/toowld.8`` from the parsers, and
+``docs/configuration.md`` and ``packaging/config.toml.example`` from the schema of the settings; ``--check`` only says
 which of them are not current, and exits with 1 then. The files are committed, so that a distribution can
 package them without running anything; a test asserts that they are current. Their date is nowhere in them: the
 same parsers give the same bytes.
@@ -10,7 +11,6 @@ same parsers give the same bytes.
 from __future__ import annotations
 
 import argparse
-import enum
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,8 @@ sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is 
 
 from toowl.commands import COMMANDS  # noqa: E402
 from toowl.commands import help as overview  # noqa: E402
-from toowld.classes import fields  # noqa: E402
 from toowld.daemon.cli import parser as toowld_parser  # noqa: E402
-from toowld.daemon.config import Config  # noqa: E402
+from toowld.settings import example, schema  # noqa: E402
 
 Rows = Iterable[tuple[str, str]]
 
@@ -55,21 +54,29 @@ _DAEMON_INTRODUCTION = (
 
 
 _SETTINGS_INTRODUCTION = (
-    "In $XDG_CONFIG_HOME/toowl/config.toml, else ~/.config/toowl/config.toml, below a line [daemon], each as KEY = "
-    'NUMBER or KEY = "WORD". The daemon reads them when it starts, at SIGHUP and at `toowld reload`. What it can\'t '
-    "make sense of is an error: one that starts does not, and one that runs goes on with what it had."
+    "In $XDG_CONFIG_HOME/toowl/config.toml, else ~/.config/toowl/config.toml, each below a line with its "
+    "[table]. The daemon reads them when it starts, at SIGHUP and at `toowld reload`, which tells what is "
+    "different now. What it can't make sense of is an error, told with its line: a daemon that starts does "
+    "not, and one that runs goes on with what it had. `toowl config check` tells beforehand, `toowl config "
+    "show` what holds and why, `toowl config example` prints a file with everything in it."
+)
+_PRECEDENCE = (
+    "What is said in the file goes before the default, and the daemon's environment before the file: there "
+    "each key has a variable of its own, such as TOOWLD_DAEMON_TICK for daemon.tick. For one session, what "
+    "`toowl new` or `toowl set` says goes before the table of its connection, and that before [defaults]. "
+    "TOOWLD_PERSISTENT_SESSIONS is a gate: open, it makes persistent sessions the default; closed, there are "
+    "none, and whoever wants one is told so and gets a standard one."
 )
 
 
 def _settings() -> list[tuple[str, str]]:
-    return [
-        (setting.name, f"{setting.metadata['means']} (default: {_default(setting.default)})")
-        for setting in fields(Config)
-    ]
+    """All keys, for the manual page."""
+    return [(full, f"{key.means} ({_facts(full, key)})") for full, key in schema.everything().items()]
 
 
-def _default(value: float | enum.Enum) -> str:
-    return f'"{value.value}"' if isinstance(value, enum.Enum) else f"{value:.12g}"
+def _facts(full: str, key: schema.Key) -> str:
+    table, _, name = full.partition(".")
+    return f"{example.wanted(key)}; default: {example.default(table, name, key)}"
 
 
 class Entry:
@@ -164,15 +171,58 @@ def _markdown() -> Iterator[str]:
     for entry in toowld_entries():
         yield from _markdown_entry(entry)
     yield "\n## Settings\n"
+    yield f"{_SETTINGS_INTRODUCTION} [configuration.md](configuration.md) tells of each."
+
+
+def configuration() -> str:
+    """docs/configuration.md."""
+    return "\n".join(_configuration()) + "\n"
+
+
+def _configuration() -> Iterator[str]:
+    yield "<!-- Made by docs/generate.py from toowld/settings/schema.py: change that, then run `make docs`. -->"
+    yield "# Configuration"
+    yield ""
     yield _SETTINGS_INTRODUCTION
     yield ""
-    yield from _markdown_table("key", "means", [(f"`{key}`", means) for key, means in _settings()])
-    yield "\n```toml"
-    yield "[daemon]"
-    yield f"scrollback_bytes = {256 << 20}  # 256 MiB for each session"
-    yield 'size = "latest"'
-    yield "ended_retention = 86400  # seconds: a day"
+    yield _PRECEDENCE
+    yield "\n```sh"
+    yield "toowl config show defaults        # what holds, and why"
+    yield "toowl config check                # is the file right?"
+    yield "toowl set work size=latest        # for one session"
+    yield "toowld reload                     # have a daemon that runs read the file again"
     yield "```"
+    for table, made in schema.TABLES.items():
+        yield f"\n## [{table}]\n"
+        yield from _about(made)
+        if (free := schema.free(table)) is not None:
+            yield f"{free.means} ({example.wanted(free)})."
+        else:
+            yield from _markdown_table(*_COLUMNS, _configuration_rows(table))
+    yield f'\n## [{schema.CONNECTIONS}."USER@HOST"]\n'
+    keys = ", ".join(f"`{name}`" for name in schema.of_connections())
+    yield f"For sessions that are made over that connection; goes before [defaults]. It may have: {keys}."
+    yield "\n## One session\n"
+    keys = ", ".join(f"`{name}`" for name in schema.of_sessions())
+    yield f"`toowl set SESSION KEY=VALUE` takes {keys}, and `KEY=` takes it back."
+    yield "\n## An example\n"
+    yield "```toml"
+    yield example.example().rstrip()
+    yield "```"
+
+
+def _about(made: object) -> Iterator[str]:
+    yield from textwrap.dedent(f"    {(made.__doc__ or '').strip()}").splitlines()
+    yield ""
+
+
+_COLUMNS = ("key", "means", "value", "default", "heeded")
+
+
+def _configuration_rows(table: str) -> Iterator[tuple[str, ...]]:
+    for name, key in schema.keys(table).items():
+        default = example.default(table, name, key)
+        yield f"`{name}`", key.means, example.wanted(key), f"`{default}`", key.takes.value
 
 
 def _markdown_entry(entry: Entry) -> Iterator[str]:
@@ -194,11 +244,13 @@ def _markdown_entry(entry: Entry) -> Iterator[str]:
         yield "```"
 
 
-def _markdown_table(left: str, right: str, rows: Rows) -> Iterator[str]:
-    yield f"| {left} | {right} |"
-    yield "|---|---|"
-    for key, value in rows:
-        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in (key, value)) + " |"
+def _markdown_table(*columns: str | Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """The headings, then the rows."""
+    *headings, rows = columns
+    yield f"| {' | '.join(str(heading) for heading in headings)} |"
+    yield "|" + "---|" * len(headings)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
 
 
 # -- manual pages -----------------------------------------------------------------------------------------
@@ -258,6 +310,8 @@ def toowld_page() -> str:
         *_list(overview.EXIT_STATUS),
         ".SH SETTINGS",
         _paragraph(_SETTINGS_INTRODUCTION),
+        ".PP",
+        _paragraph(_PRECEDENCE),
         *_list(_settings()),
         *_page_foot("toowl(1), systemd.service(5), loginctl(1)"),
     ]
@@ -339,6 +393,8 @@ def files() -> dict[Path, str]:
     """Every generated file and what belongs in it."""
     return {
         HERE / "cli.md": markdown(),
+        HERE / "configuration.md": configuration(),
+        HERE.parent / "packaging/config.toml.example": example.example(),
         HERE / "man/toowl.1": toowl_page(),
         HERE / "man/toowld.8": toowld_page(),
     }

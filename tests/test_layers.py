@@ -7,7 +7,7 @@
 
 A part may use what stands before it in that chain (the arrow points at what is imported). `toowld.errors`,
 `toowld.paths` and `toowld.classes` are for all. Custodian and daemon speak `toowld.wire` with each other and share no
-code.
+code. `toowld.settings` stands beside all that.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "toowld.screen": {"toowld.wire", "toowld.session", "toowld.log"},
     "toowld.host": {"toowld.wire", "toowld.session", "toowld.log"},
     "toowld.client": {"toowld.wire"},
+    "toowld.settings": set(),
     "toowld.custodian": {"toowld.wire", "toowld.session", "toowld.log", "toowld.host"},
     "toowld.daemon": {
         "toowld.wire",
@@ -43,8 +44,9 @@ ALLOWED: dict[str, set[str]] = {
         "toowld.host",
         "toowld.client",
         "toowld.screen",
+        "toowld.settings",
     },
-    "toowl": {"toowld.wire", "toowld.client", "toowld.log", "toowld.screen"},
+    "toowl": {"toowld.wire", "toowld.client", "toowld.log", "toowld.screen", "toowld.settings"},
 }
 FOR_ALL = {"toowld", "toowld.classes", "toowld.errors", "toowld.paths"}
 
@@ -62,6 +64,10 @@ PURE = [
     "toowld/screen/sgr.py",
     "toowld/screen/paint.py",
     "toowld/screen/render.py",
+    "toowld/settings/schema.py",
+    "toowld/settings/values.py",
+    "toowld/settings/file.py",
+    "toowld/settings/example.py",
     "toowl/keys.py",
     "toowl/attachment.py",
     "toowl/drawing.py",

@@ -309,6 +309,8 @@ def test_plain_needs_a_terminal(sandbox: Sandbox, daemon: ScriptedDaemon) -> Non
 ASKED = [
     (["rename", "x", "new name"], "rename", {"session": "x", "name": "new name"}),
     (["tag", "x", "a=b=c", "d="], "tag", {"session": "x", "tags": {"a": "b=c", "d": None}}),
+    (["set", "x", "size=latest", "persistent="], "set",
+     {"session": "x", "settings": {"size": "latest", "persistent": None}}),
     (["detach", "x", "--all"], "detach", {"session": "x", "client": None, "all": True}),
     (["detach", "x", "--client", "3"], "detach", {"session": "x", "client": 3, "all": False}),
     (["kill", "x"], "kill", {"session": "x", "force": False}),
@@ -340,6 +342,7 @@ INSIDE = [
     (["detach", "--all"], "detach", {"session": "2f3a9c1b"}),
     (["kill"], "kill", {"session": "2f3a9c1b"}),
     (["rename", "me"], "rename", {"session": "2f3a9c1b", "name": "me"}),
+    (["set", "size=latest"], "set", {"session": "2f3a9c1b", "settings": {"size": "latest"}}),
     (["tag", "a=1"], "tag", {"session": "2f3a9c1b", "tags": {"a": "1"}}),
 ]
 
@@ -357,7 +360,9 @@ def test_inside_a_session(
 
 
 MISTAKES = [
-    ["rename", "a", "b", "c"], ["rename"], ["tag", "x", "y"], ["detach", "x", "--all", "--client", "1"],
+    ["rename", "a", "b", "c"], ["rename"], ["tag", "x", "y"], ["set", "x", "y"],
+    ["config"], ["config", "check", "--json"],
+    ["detach", "x", "--all", "--client", "1"],
     ["detach", "x", "--client", "me"],
     ["rm"], ["restart"], ["resize", "x"], ["resize", "x", "80"], ["resize", "x", "0x24"],
     ["resize", "x", "80x99999"],

@@ -77,6 +77,7 @@ OFFERS = [
     ("toowl rename ", {"work"}, set()),
     ("toowl start work 7", {"77770000"}, set()),
     ("toowl tag ", {"work"}, set()),
+    ("toowl config ", {"show", "check", "example"}, {"work"}),
     ("toowl send work ", set(), {"77770000"}),
     ("toowl ls --", {"--json"}, {"--names"}),
     ("toowl help at", {"attach"}, set()),

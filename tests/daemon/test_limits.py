@@ -313,22 +313,9 @@ def test_whose_size_a_session_has_stays_with_it(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[daemon]\nspeed = 1\n", "unknown key 'daemon.speed'; known are "),
-        ("ended_retention = 10\n", "unknown key 'ended_retention'; all stand below [daemon]"),
-        ("[deamon]\ntick = 1\n", "unknown key 'deamon'; all stand below [daemon]"),
-        ("[daemon]\ntick = 'fast'\n", "'daemon.tick' must be a number, at least 0.01, not 'fast'"),
-        ("[daemon]\ntick = true\n", "'daemon.tick' must be a number, at least 0.01, not True"),
-        ("[daemon]\ntick = 0\n", "'daemon.tick' must be a number, at least 0.01, not 0"),
-        ("[daemon]\ntick = nan\n", "'daemon.tick' must be a number, at least 0.01, not nan"),
-        ("[daemon]\nscan_timeout = 0\n", "'daemon.scan_timeout' must be a number, at least 0.01, not 0"),
-        ("[daemon]\nended_retention = -1\n", "'daemon.ended_retention' must be a number, at least 0, not -1"),
-        ("[daemon]\nscrollback_bytes = inf\n", "'daemon.scrollback_bytes' must be a number, at least "),
-        ("[daemon]\nsize = 3\n", "'daemon.size' must be 'smallest' or 'latest', not 3\n"),
-        (
-            "[daemon]\nsize = 'Latests'\n",
-            "'daemon.size' must be 'smallest' or 'latest', not 'Latests': did you mean 'latest'?",
-        ),
-        ("daemon = 3\n", "'daemon' must be a table: begin it with [daemon]"),
+        ("[daemon]\nspeed = 1\n", ":2: unknown key 'daemon.speed'; known are "),
+        ("[daemon]\nspeed = 1\ntick = 0\n", "(and 1 more: see `toowl config check`)"),
+        ("[daemon]\n\ntick = 'fast'\n", ":3: 'daemon.tick' must be a number of seconds"),
         ("[[[", "correct it, or move it away"),
     ],
 )
@@ -337,6 +324,6 @@ def test_a_bad_setting_is_named(sandbox: Sandbox, text: str, told: str) -> None:
     sandbox.paths.config.write_text(text)
     done = sandbox.toowld(check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"toowld: {sandbox.paths.config}: ")
+    assert done.stderr.startswith(f"toowld: {sandbox.paths.config}:")
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1

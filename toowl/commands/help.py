@@ -24,7 +24,7 @@ EXIT_STATUS = (
 ENVIRONMENT = (
     (
         "TOOWL_SESSION",
-        "inside a session: its id. info, detach, kill, rename, tag and export take it when SESSION is left out.",
+        "inside a session: its id. info, detach, kill, rename, tag, set and export take it when SESSION is left out.",
     ),
     ("TOOWL_NAME", "inside a session: the name that it had when its program was started"),
     (
@@ -41,6 +41,10 @@ ENVIRONMENT = (
     ("TOOWL_STATE_DIR", "folder of records and scrollback; else $STATE_DIRECTORY or $XDG_STATE_HOME/toowl"),
     ("TOOWL_DEBUG", "set to 1: show where an error came from"),
     ("TOOWLD_PERSISTENT_SESSIONS", "set to 1 for the daemon: sessions made from then on survive its end"),
+    (
+        "TOOWLD_TABLE_KEY",
+        "for the daemon: any setting, such as TOOWLD_DAEMON_TICK for daemon.tick; goes before the file",
+    ),
     ("TOOWLD_SCOPES", "set to 0 for the daemon: ask no systemd for a scope of its own for each session"),
 )
 

@@ -53,6 +53,9 @@ ACKNOWLEDGE_TIMEOUT = 5.0
 #: Until then it is tried again, and whoever wants to can read what is in memory, and how the child ended.
 LINGER = 3600.0
 
+#: What `_set` may change of a record.
+_SETTINGS = ("settings", "size_policy", "scrollback_bytes")
+
 
 class Custodian:
     """One session and its links.
@@ -82,6 +85,7 @@ class Custodian:
             "handover": self._handover,
             "attach": self._attach,
             "set_name": self._set_name,
+            "set": self._set,
             "shutdown": self._shutdown,
             "upgrade": self._begin_upgrade,
         }
@@ -256,6 +260,17 @@ class Custodian:
             raise RemoteProtocolError(f"set_name: 'name' must be UTF-8 and {MAX_NAME} characters at most")
         self._record = self._record.changed(name=name)
         host.session.about["name"] = self._record.name
+        self._publish()
+        return {}
+
+    def _set(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
+        """What was set for the session; known here too, so that it is not lost with the daemon's record."""
+        host = self._running_host()
+        assert self._record is not None
+        told = {name: request.params[name] for name in _SETTINGS if name in request.params}
+        changed = Record.from_map(self._record.to_map() | told)
+        control.request(host, "set", request.params)
+        self._record = changed
         self._publish()
         return {}
 

@@ -66,7 +66,7 @@ class Adoption:
         """Logs that lost their record, and that no custodian answers for: list what they tell of their session."""
         for session_id in self._store.orphans(self._registry):
             folder = self._store.folder(session_id)
-            record = salvage.from_log(session_id, folder, self._lifecycle.config)
+            record = salvage.from_log(session_id, folder, self._lifecycle.settings.of_session())
             if record is None:
                 continue
             known = next((item.reason for item in self.skipped if item.path == str(folder)), "no record")
@@ -111,7 +111,7 @@ class Adoption:
         meeting = asyncio.get_running_loop().create_task(self._meet(session_id, path, sock, listener))
         self._meetings[session_id] = meeting
         meeting.add_done_callback(lambda _: self._meetings.pop(session_id))
-        done, _ = await asyncio.wait([meeting], timeout=self._lifecycle.config.scan_timeout)
+        done, _ = await asyncio.wait([meeting], timeout=self._lifecycle.settings.daemon.scan_timeout)
         if not done:
             # The connection stays: a process that is only stopped answers as soon as it goes on.
             self._skip(path, "unreachable: it does not answer")

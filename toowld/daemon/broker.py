@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from toowld import __version__
-from toowld.daemon import process
+from toowld.daemon import process, setting
 from toowld.daemon.connection import Connection
 from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.keepers import LocalKeeper
@@ -83,6 +83,7 @@ class Broker:
             "start": self._start,
             "rename": self._rename,
             "tag": self._tag,
+            "set": self._set,
             "detach": self._passed_on("detach"),
             "send": self._passed_on("send"),
             "resize": self._resize,
@@ -214,6 +215,11 @@ class Broker:
         entry = self._registry.find(params.text("session"))
         await self._registry.tag(entry, params.changes("tags"))
         return entry.info()
+
+    async def _set(self, params: Params) -> Mapping[str, Any]:
+        entry = await self._settled(params)
+        notices = await setting.change(entry, self._registry, self._lifecycle.settings, params)
+        return entry.info() | {"notices": notices}
 
     def _passed_on(self, method: str) -> _Handler:
         async def handler(params: Params) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ own, and outlives the daemon: a crash, an upgrade or a restart costs nobody a sh
 _EPILOG = """\
 files: sockets and lock in $TOOWL_RUNTIME_DIR, else $XDG_RUNTIME_DIR/toowl, else /tmp/toowl-UID; records and
 scrollback in $TOOWL_STATE_DIR, else ~/.local/state/toowl; settings in ~/.config/toowl/config.toml: toowld(8) and
-docs/cli.md list them.
+docs/configuration.md list them.
 """
 
 
@@ -202,5 +202,7 @@ def _wait_until_gone(client: Client) -> None:
 
 def _reload(args: argparse.Namespace) -> int:
     with Client.connect(paths.resolve()) as client:
-        client.request("reload")
+        answer = client.request("reload")
+    for notice in answer.get("notices") or ():
+        print(notice)
     return 0

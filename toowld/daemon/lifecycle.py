@@ -16,9 +16,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from toowld.daemon import process, restoring
+from toowld.daemon import process, restoring, setting
 from toowld.daemon.answering import Answering
-from toowld.daemon.config import GATE, Config
 from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News, is_custodian_alive
@@ -33,6 +32,7 @@ from toowld.host.params import Params
 from toowld.paths import Paths
 from toowld.session import Record, SizePolicy, State
 from toowld.session.engine import KILL_STEPS
+from toowld.settings.resolve import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Lifecycle:
     """Begins and ends sessions.
 
     Args:
-        gate: whether sessions may be persistent (`config.persistent_enabled`, read once).
+        settings: as they are now; replaced when they are read again.
         answering: hears what their programs ask.
 
     What others hear of a session goes through here too (``on_news``, ``on_lost``, ``note_gone``, ``tell_name``).
@@ -59,14 +59,12 @@ class Lifecycle:
     def __init__(
         self,
         paths: Paths,
-        config: Config,
-        gate: bool,
+        settings: Settings,
         registry: Registry,
         store: Store,
         answering: Answering,
     ) -> None:
-        self.config = config
-        self._gate = gate
+        self.settings = settings
         self._registry = registry
         self._store = store
         self.zygote = Zygote()
@@ -108,7 +106,10 @@ class Lifecycle:
     async def _register(self, params: Params, state: State) -> tuple[Entry, list[str]]:
         """Store a new session of which nothing runs yet."""
         name, notices = await self._registry.claim_name(params.text_or_none("name"))
-        persistent, more = self._persistence(params.flag_or_none("persistent"))
+        said = setting.said(params)
+        connection = params.text_or_none("connection")
+        wanted = self.settings.of_session(said, connection)
+        persistent, more = setting.persistence(bool(wanted.persistent), self.settings.gate)
         size = params.size()
         argv = params.texts_or_none("argv")
         now = time.time()
@@ -125,8 +126,10 @@ class Lifecycle:
             on_restore=(params.text_or_none("on_restore") or "").strip() or None,
             rows=size.rows,
             cols=size.cols,
-            size_policy=params.word_or_none("size_policy", SizePolicy) or self.config.size,
-            scrollback_bytes=self.config.scrollback_bytes,
+            size_policy=SizePolicy(wanted.size),
+            scrollback_bytes=wanted.scrollback_bytes,
+            connection=connection,
+            settings=said,
             created_at=now,
             last_active_at=now,
             state=state,
@@ -145,13 +148,6 @@ class Lifecycle:
                 entry, state=State.ENDED, end_reason="failed", error=str(error), ended_at=time.time()
             )
 
-    def _persistence(self, wanted: bool | None) -> tuple[bool, list[str]]:
-        if wanted and not self._gate:
-            return False, [
-                f"this daemon runs without {GATE}=1: this is a standard session, which ends with the daemon"
-            ]
-        return self._gate if wanted is None else wanted, []
-
     async def respawn(
         self,
         entry: Entry,
@@ -166,6 +162,7 @@ class Lifecycle:
 
         Args:
             asked_for: see `restoring.program`.
+            persistent: from now on; None: as is set for this session, or as it was.
             env: what the environment of whoever starts it has (`toowld.wire.login`).
 
         Raises:
@@ -174,7 +171,8 @@ class Lifecycle:
         _check_written(entry)
         await self._let_go(entry)
         record = entry.record
-        kept, notices = self._persistence(record.persistent if persistent is None else persistent)
+        said = dict(record.settings) | ({} if persistent is None else {"persistent": persistent})
+        kept, notices = setting.persistence(said.get("persistent", record.persistent), self.settings.gate)
         gone = not os.path.isdir(record.cwd)  # noqa: PTH112 - a str that came from the kernel
         if gone:
             notices.append(f"the folder {record.cwd} is gone: the new shell starts in your home folder")
@@ -182,6 +180,7 @@ class Lifecycle:
             entry,
             state=State.STARTING,
             persistent=kept,
+            settings=said,
             env=inheritable(restoring.refreshed(record.env, env or {})),
             cwd=record.env.get("HOME", "/") if gone else record.cwd,
             error=None,
@@ -422,7 +421,7 @@ class Lifecycle:
             record = entry.record
             if not record.ended_as_wanted or entry.lock.locked():
                 continue
-            if now - (record.ended_at or now) > self.config.ended_retention:
+            if now - (record.ended_at or now) > self.settings.daemon.ended_retention:
                 try:
                     await self.remove(entry)
                 except ToowlError as error:

@@ -92,6 +92,29 @@ class Registry:
         """
         await self._change(entry, lambda record: record.changed(tags=tagged(record.tags, changes)))
 
+    async def configure(
+        self,
+        entry: Entry,
+        changes: Mapping[str, Any],
+        facts: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> None:
+        """Note what is said for a session itself, and (None) what no longer is.
+
+        Args:
+            facts: what else of the record follows from all that is said then.
+
+        Raises:
+            StoreError, RefusedError, SessionNotFound: nothing has changed.
+        """
+
+        def changed(record: Record) -> Record:
+            said = {
+                name: value for name, value in {**record.settings, **changes}.items() if value is not None
+            }
+            return record.changed(settings=said, **facts(said))
+
+        await self._change(entry, changed)
+
     async def _change(self, entry: Entry, change: Callable[[Record], Record]) -> None:
         """``change`` is asked again for what it makes of a record that has become another one meanwhile."""
         if not entry.known:

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from toowld.daemon import process
-from toowld.daemon.config import Config
 from toowld.log import MARK, OUTPUT, LogReader, LogRecord
 from toowld.session import Record, State
 from toowld.session.record import BadRecord
+from toowld.settings.schema import Defaults
 from toowld.wire import seq_after_loss
 
 #: Stands in the record, until it is started again.
 WHY = "its record was damaged: name and environment are lost"
 
 
-def from_log(session_id: str, folder: Path, config: Config) -> Record | None:
-    """The record of a session in which nothing runs any more; ``config`` tells what a log does not.
+def from_log(session_id: str, folder: Path, defaults: Defaults) -> Record | None:
+    """The record of a session in which nothing runs any more; ``defaults`` tells what a log does not.
 
     Returns:
         None if the log holds no output, or if its child may still run, as a process of ours has its pid.
@@ -43,8 +43,8 @@ def from_log(session_id: str, folder: Path, config: Config) -> Record | None:
         "argv": _own_program(found.get("argv")),
         "cwd": ending.folder or "/",
         "cwd_at": ending.folder_at,
-        "scrollback_bytes": config.scrollback_bytes,
-        "size_policy": config.size,
+        "scrollback_bytes": defaults.scrollback_bytes,
+        "size_policy": defaults.size,
         "end_reason": "lost",
         "error": WHY,
         "next_seq": seq_after_loss(ending.end),

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from toowld import __version__
-from toowld.daemon import config as configuration
 from toowld.daemon import limits
 from toowld.daemon.adopt import Adoption
 from toowld.daemon.answering import Answering
@@ -35,6 +34,8 @@ from toowld.host.params import Params
 from toowld.host.sockets import is_peer_us, listen
 from toowld.paths import Paths, UnsafeFolder
 from toowld.session import State
+from toowld.settings.resolve import Settings
+from toowld.settings.schema import GATE
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ class Daemon:
         self._on_ready = on_ready
         # Takes NOTIFY_SOCKET and its like out of the environment, before any process is started.
         self._notifier = Notifier()
-        self._gate = configuration.persistent_enabled()
-        self._gate_text = os.environ.pop(configuration.GATE, None)
-        self._config = configuration.load(paths.config)
+        self._settings = Settings.load(paths.config)
+        self._gate = self._settings.gate
+        self._gate_text = os.environ.pop(GATE, None)
         self._started_at = time.time()
         self._stop = asyncio.Event()
         self._lock = -1
@@ -70,13 +71,14 @@ class Daemon:
         self._registry = Registry(self._store)
         self._screens = Screens()
         answering = Answering(self._screens, self._store)
-        self._lifecycle = Lifecycle(paths, self._config, self._gate, self._registry, self._store, answering)
+        self._lifecycle = Lifecycle(paths, self._settings, self._registry, self._store, answering)
         self._adoption = Adoption(paths.custodians, self._registry, self._store, self._lifecycle)
         own = {
             "status": self._status,
             "doctor": self._doctor,
             "stop": self._on_stop,
             "reload": self._on_reload,
+            "settings": self._on_settings,
         }
         self._broker = Broker(self._registry, self._store, self._lifecycle, self._screens, own, self._gate)
 
@@ -186,7 +188,7 @@ class Daemon:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(self._config.tick)
+            await asyncio.sleep(self._settings.daemon.tick)
             try:
                 self._keep_place()
                 await self._adoption.tick()
@@ -274,14 +276,38 @@ class Daemon:
         return {}
 
     async def _on_reload(self, params: Params) -> Mapping[str, Any]:
-        self._lifecycle.config = configuration.load(self._paths.config)
-        return {}
+        return {"notices": self._load_settings()}
+
+    async def _on_settings(self, params: Params) -> Mapping[str, Any]:
+        """What holds, and why; for one session, if it is named."""
+        said, connection = None, params.text_or_none("connection")
+        if (session := params.text_or_none("session")) is not None:
+            record = self._registry.find(session).record
+            said, connection = record.settings, record.connection
+        found = self._settings.explain(said=said, connection=connection)
+        return {
+            "file": str(self._paths.config),
+            "settings": {full: [one.value, one.origin] for full, one in found.items()},
+        }
 
     def _reload(self) -> None:
         try:
-            self._lifecycle.config = configuration.load(self._paths.config)
+            self._load_settings()
         except ConfigError as error:
             _log.error("the settings stay as they were: %s", error)
+
+    def _load_settings(self) -> list[str]:
+        """Read the settings again; returns what is different now.
+
+        Raises:
+            ConfigError: something is wrong; they stay as they were.
+        """
+        loaded = Settings.load(self._paths.config, gate=self._gate)
+        news = loaded.news(self._settings)
+        self._settings = self._lifecycle.settings = loaded
+        for text in news:
+            _log.info("settings: %s", text)
+        return news
 
 
 def _inode(path: Path) -> int | None:

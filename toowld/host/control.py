@@ -13,7 +13,7 @@ from toowld.errors import RefusedError, RemoteProtocolError, SessionError
 from toowld.host.client import Joining
 from toowld.host.driver import SessionHost
 from toowld.host.params import Params
-from toowld.session import SessionState
+from toowld.session import SessionState, SizePolicy
 from toowld.session import events as ev
 
 #: What a fresh attach shows of the scrollback, unless the client wants none: enough for some thousand lines, and
@@ -94,6 +94,17 @@ def _answer(host: SessionHost, params: Params) -> dict[str, Any]:
     return {}
 
 
+def _set(host: SessionHost, params: Params) -> dict[str, Any]:
+    """What was set for the session while it runs; what is left out stays."""
+    policy = params.word_or_none("size_policy", SizePolicy)
+    limit = params.integer_or_none("scrollback_bytes")
+    if policy is not None:
+        host.tell(ev.PolicyChanged(policy))
+    if limit is not None:
+        host.set_log_limit(limit)
+    return {}
+
+
 def _unwritten(host: SessionHost, params: Params) -> dict[str, Any]:
     """What of the log is in memory only, as the disk takes nothing. Whoever wants the rest reads the files."""
     limit = min(max(params.integer("limit"), 1), MEMORY_PAGE)
@@ -109,6 +120,7 @@ _METHODS: Mapping[str, Callable[[SessionHost, Params], dict[str, Any]]] = {
     "resize": _resize,
     "kill": _kill,
     "answer": _answer,
+    "set": _set,
     "unwritten": _unwritten,
 }
 

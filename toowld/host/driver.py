@@ -137,6 +137,10 @@ class SessionHost:
         """What the session has printed."""
         return self._scrollback.log
 
+    def set_log_limit(self, limit: int) -> None:
+        """How many bytes of that may be held, from now on."""
+        self._scrollback.set_limit(limit)
+
     def print(self, text: bytes) -> None:
         """Put a line of ours into the output, as if the child had printed it."""
         self.tell(ev.PtyOutput(text))

@@ -66,6 +66,10 @@ class Scrollback:
         self._writer.resize(effect.size)
         self._watch()
 
+    def set_limit(self, limit: int) -> None:
+        """Hold so many bytes from now on."""
+        self._writer.set_limit(limit)
+
     def mark(self, kind: str, **fields: Any) -> None:
         """Note something; see docs/protocol.md for the kinds of marks."""
         self._writer.mark(kind, **fields)

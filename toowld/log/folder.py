@@ -37,14 +37,12 @@ class LogFolder:
         loaded: what earlier runs left is known.
     """
 
-    def __init__(self, path: str, *, limit: int, segment_bytes: int) -> None:
-        """``limit``: of all segments together; ``segment_bytes``: of one."""
+    def __init__(self, path: str) -> None:
         self.path = path
         self.segments: list[Segment] = []
         self.new_names = False
         self.loaded = False
-        self._limit = limit
-        self._segment_bytes = segment_bytes
+        self.limit = self.segment_bytes = 0  # the writer's to say
 
     def freeze(self) -> dict[str, Any]:
         """As plain values, for `thaw`."""
@@ -159,7 +157,7 @@ class LogFolder:
     def _make_room(self) -> None:
         """Drop the oldest segments until a whole new one fits below the limit."""
         used = self.bytes_used
-        while self.segments and used + self._segment_bytes > self._limit:
+        while self.segments and used + self.segment_bytes > self.limit:
             oldest = self.segments[0]
             with suppress(FileNotFoundError):  # someone else was faster
                 os.unlink(oldest.path)  # noqa: PTH108

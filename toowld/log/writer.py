@@ -100,12 +100,8 @@ class LogWriter:
             boot, wall, mono, writev: for tests.
             begin: touch the files; without it, `thaw` tells how they are.
         """
-        limit = max(limit, MIN_LIMIT)
-        # At least four segments, or dropping one would drop most of what is held.
-        self._segment_bytes = min(segment_bytes or max(limit // 16, 64 << 10), limit // 4)
-        self._largest = min(MAX_PAYLOAD, self._segment_bytes // 2)
-        self.limit = limit
-        self._folder = LogFolder(os.fspath(folder), limit=limit, segment_bytes=self._segment_bytes)
+        self._folder = LogFolder(os.fspath(folder))
+        self.set_limit(limit, segment_bytes)
         self._session_id = session_id
         self._boot = read_boot_id() if boot is None else boot
         self._wall = wall
@@ -221,6 +217,14 @@ class LogWriter:
     def replay_start(self, back: int) -> int:
         """The seq from which on about ``back`` bytes of output are held."""
         return replay_start(self, back)
+
+    def set_limit(self, limit: int, segment_bytes: int | None = None) -> None:
+        """Hold more, or less: what is too much then goes when the next segment is begun."""
+        self.limit = limit = max(limit, MIN_LIMIT)
+        # At least four segments, or dropping one would drop most of what is held.
+        self._segment_bytes = min(segment_bytes or max(limit // 16, 64 << 10), limit // 4)
+        self._largest = min(MAX_PAYLOAD, self._segment_bytes // 2)
+        self._folder.limit, self._folder.segment_bytes = limit, self._segment_bytes
 
     def read(self, seq: int, limit: int) -> tuple[int, bytes]:
         """Output from the first held byte at or after ``seq``, with its seq. Empty at the end.

@@ -151,6 +151,7 @@ class Session:
             ev.Injected: self._on_injected,
             ev.ScreenAnswered: self._on_screen_answered,
             ev.ResizeRequested: self._on_resize_requested,
+            ev.PolicyChanged: self._on_policy_changed,
             ev.KillRequested: self._on_kill_requested,
             ev.TimerFired: self._on_timer_fired,
         }
@@ -624,6 +625,10 @@ class Session:
                 "nothing runs in this session, so its size stays: `toowl attach` starts a fresh shell in it"
             )
         self._set_size(event.size)
+
+    def _on_policy_changed(self, event: ev.PolicyChanged, now: float) -> None:
+        self._sizes.policy = event.policy
+        self._fit_size()
 
     def _fit_size(self) -> None:
         if (size := self._sizes.wanted) is not None:

@@ -8,6 +8,7 @@ Nobody changes an event, but they are not frozen: each key makes several, and a 
 from __future__ import annotations
 
 from toowld.classes import define
+from toowld.session.sizes import SizePolicy
 from toowld.wire import Size
 
 
@@ -171,6 +172,13 @@ class ResizeRequested(Event):
     """Somebody sets the size by hand. Holds until a client attaches, resizes or leaves."""
 
     size: Size
+
+
+@define
+class PolicyChanged(Event):
+    """From now on the size follows the terminals in another way."""
+
+    policy: SizePolicy
 
 
 @define

@@ -64,6 +64,10 @@ class Record:
     cols: int = DEFAULT_SIZE.cols
     size_policy: SizePolicy = SizePolicy.SMALLEST
     scrollback_bytes: int = 64 << 20
+    connection: str | None = None  # over which it was made, "user@host"; None: here
+    settings: Mapping[str, Any] = field(
+        factory=dict
+    )  # what was said for this session itself (`toowld.settings`)
     created_at: float = 0.0
     last_active_at: float = 0.0
     state: State = State.AWAITING
@@ -124,6 +128,7 @@ class Record:
         values["argv"] = None if self.argv is None else list(self.argv)
         values["env"] = dict(self.env)
         values["tags"] = dict(self.tags)
+        values["settings"] = dict(self.settings)
         values["limits"] = {name: list(pair) for name, pair in self.limits.items()}
         return values
 
@@ -169,9 +174,10 @@ class Record:
 _SHUTDOWN_SIGNALS = (1, 15)
 
 _NUMBER = (int, float)
+_SCALAR = (bool, int, float, str)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str, type(None)), "tags": (dict,), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,),
-    "env": (dict,),
+    "env": (dict,), "settings": (dict,), "connection": (str, type(None)),
     "umask": (int, type(None)), "limits": (dict,), "cwd_at": _NUMBER, "on_restore": (str, type(None)),
     "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
     "end_requested": (bool,),
@@ -190,6 +196,8 @@ def _check_types(record: Record) -> None:
     texts = [*(record.argv or ()), *record.env, *record.env.values(), *record.tags, *record.tags.values()]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("the record's argv, env or tags hold something that is no text")
+    if not all(isinstance(key, str) and isinstance(value, _SCALAR) for key, value in record.settings.items()):
+        raise BadRecord("the record's settings hold something that is none")
     if not all(_is_limit(name, pair) for name, pair in record.limits.items()):
         raise BadRecord("the record's limits hold something that is none")
     if record.umask is not None and not 0 <= record.umask <= 0o777:

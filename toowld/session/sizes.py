@@ -39,15 +39,15 @@ def size_policy(word: object) -> SizePolicy:
 
 
 class Sizes:
-    """The terminals of one session that count, and in which order."""
+    """The terminals of one session that count, and in which order. ``policy``: may be another one at any time."""
 
     def __init__(self, policy: SizePolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._terminals: dict[int, Size] = {}  # by client; whose user did something last stands last
 
     def freeze(self) -> dict[str, Any]:
         """The rule and the order as plain values, for `thaw`; the sizes themselves are kept with the attachments."""
-        return {"size_policy": self._policy.value, "size_order": list(self._terminals)}
+        return {"size_policy": self.policy.value, "size_order": list(self._terminals)}
 
     @classmethod
     def thaw(cls, state: Mapping[str, Any], attachments: Iterable[Attachment]) -> Sizes:
@@ -60,7 +60,7 @@ class Sizes:
     @property
     def wanted(self) -> Size | None:
         """How large the session is to be; None: there is nobody to say so, and it stays as it is."""
-        return self._policy.size(self._terminals.values()) if self._terminals else None
+        return self.policy.size(self._terminals.values()) if self._terminals else None
 
     def joined(self, attachment: Attachment, fresh: bool, older: Attachment | None) -> None:
         """Somebody attached.
@@ -88,7 +88,7 @@ class Sizes:
 
         What a terminal says by itself is nobody's doing: two of them would take the size from each other for ever.
         """
-        if self._policy is SizePolicy.SMALLEST or not attachment.has_terminal:
+        if self.policy is SizePolicy.SMALLEST or not attachment.has_terminal:
             return False
         if attachment.client == next(reversed(self._terminals), None):  # with nearly every key
             return False

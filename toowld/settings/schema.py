@@ -1,0 +1,162 @@
+"""Every key that there is, with what is to be known of it. PURE: data, and nothing else.
+
+A class is a table of ``config.toml``, a field a key. The fields' annotations are what a value is once it is read; a
+key that is None says nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+from toowld.classes import field, fields, frozen
+
+#: The daemon's environment variable without which no session is persistent.
+GATE = "TOOWLD_PERSISTENT_SESSIONS"
+
+
+class Kind(enum.Enum):
+    """What a value is. The words stand in messages and in the manual."""
+
+    FLAG = "true or false"
+    COUNT = "a whole number"
+    BYTES = 'a number of bytes, or text such as "64 MiB"'
+    SECONDS = 'a number of seconds, or text such as "12h"'
+    PERCENT = "a number: percent of one CPU"
+    WORD = "one of some words"
+    TEXT = "a text"
+    TEXTS = "a list of texts"
+
+
+class Takes(enum.Enum):
+    """When a changed value is heeded by a daemon that runs."""
+
+    NOW = "at once"
+    NEW = "for sessions that are made from now on"
+    CHILD = "when the program of a session is started"
+
+
+@frozen
+class Key:
+    """One key.
+
+    Attributes:
+        least: of a number.
+        none: a number below ``least`` that is allowed too, and means "no limit".
+        words: all that a `Kind.WORD` may be.
+        connection: a table ``[connections."user@host"]`` may have it too.
+        session: `toowl new` and `toowl set` may say it for one session.
+        hint: what stands for a default of None, in the manual.
+    """
+
+    kind: Kind
+    means: str
+    takes: Takes = Takes.NOW
+    least: float = 0
+    none: bool = False
+    words: tuple[str, ...] = ()
+    connection: bool = False
+    session: bool = False
+    hint: str = ""
+
+
+def _key(default: Any, kind: Kind, means: str, **more: Any) -> Any:
+    return field(default=default, metadata={"key": Key(kind, means, **more)})
+
+
+@frozen
+class Daemon:
+    """The daemon itself."""
+
+    ended_retention: float = _key(
+        300.0,
+        Kind.SECONDS,
+        "how long a session is kept whose program exited, or was ended on request; inf: for ever, as all others are",
+    )
+    scan_timeout: float = _key(
+        2.0, Kind.SECONDS, "how long one custodian may take to answer when the daemon starts", least=0.01
+    )
+    tick: float = _key(
+        30.0,
+        Kind.SECONDS,
+        "how often the daemon looks for sessions to end or forget, and for custodians that did not answer",
+        least=0.01,
+    )
+
+
+@frozen
+class Defaults:
+    """What a session has that was made without saying otherwise."""
+
+    persistent: bool | None = _key(
+        None,
+        Kind.FLAG,
+        f"whether sessions survive the end of the daemon; only where the daemon has {GATE}=1 in its environment",
+        takes=Takes.NEW,
+        connection=True,
+        session=True,
+        hint=f"as {GATE} says",
+    )
+    size: str = _key(
+        "smallest",
+        Kind.WORD,
+        'how large a session is while several terminals are attached: "smallest", what all that may type can show, '
+        'or "latest", as the one whose user attached, typed or resized it last',
+        takes=Takes.NEW,
+        words=("smallest", "latest"),
+        connection=True,
+        session=True,
+    )
+    scrollback_bytes: int = _key(
+        64 << 20,
+        Kind.BYTES,
+        "how much of a session's output is kept on disk",
+        takes=Takes.NEW,
+        least=16 << 10,
+        connection=True,
+        session=True,
+    )
+
+
+#: Table of the file → its class; `Settings` in `resolve` has a field for each.
+TABLES: Mapping[str, Any] = {"daemon": Daemon, "defaults": Defaults}
+
+#: Tables of the keys with ``connection``, by "user@host".
+CONNECTIONS = "connections"
+
+#: Where a key stood before → where it stands. Both are read.
+MOVED = {"daemon.size": "defaults.size", "daemon.scrollback_bytes": "defaults.scrollback_bytes"}
+
+
+def free(table: str) -> Key | None:
+    """What all keys of a table are like whose names are not known beforehand; None: they are known."""
+    found: Key | None = getattr(TABLES[table], "FREE", None)
+    return found
+
+
+def keys(table: str) -> dict[str, Key]:
+    """The keys of a table, by name; none of one that is `free`."""
+    if free(table) is not None:
+        return {}
+    return {one.name: one.metadata["key"] for one in fields(TABLES[table])}
+
+
+def default(table: str, name: str) -> Any:
+    """What holds if nobody says anything."""
+    return next(one.default for one in fields(TABLES[table]) if one.name == name)
+
+
+def everything() -> dict[str, Key]:
+    """All keys as ``table.key``, in the order of the manual; without those of free tables."""
+    return {f"{table}.{name}": key for table in TABLES for name, key in keys(table).items()}
+
+
+def of_connections() -> dict[str, Key]:
+    """The keys that a connection's table may have."""
+    return {name: key for name, key in keys("defaults").items() if key.connection}
+
+
+def of_sessions() -> dict[str, Key]:
+    """The keys that may be set for one session."""
+    return {name: key for name, key in keys("defaults").items() if key.session}
