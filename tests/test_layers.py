@@ -76,6 +76,7 @@ PURE = [
     "toowl/reconnect.py",
     "toowl/literal.py",
     "toowl/when.py",
+    "toowl/commands/_filter.py",
     "bench/figures.py",
     "bench/stats.py",
     "bench/targets.py",

@@ -79,7 +79,11 @@ OFFERS = [
     ("toowl tag ", {"work"}, set()),
     ("toowl config ", {"show", "check", "example"}, {"work"}),
     ("toowl send work ", set(), {"77770000"}),
-    ("toowl ls --", {"--json"}, {"--names"}),
+    ("toowl ls --", {"--json", "--filter", "--sort"}, {"--names"}),
+    ("toowl ls --sort ", {"active", "created", "name", "state"}, {"work"}),
+    ("toowl logs -f ", {"work"}, set()),
+    ("toowl logs -f work ", set(), {"77770000"}),
+    ("toowl detach -f ", set(), {"work"}),
     ("toowl help at", {"attach"}, set()),
     ("toowl completion ", {"bash", "zsh", "fish"}, {"work"}),
     ("toowl export work --format ", {"2", "3"}, {"work"}),
@@ -194,5 +198,5 @@ def test_no_daemon_is_no_noise(sandbox: Sandbox, daemon: ScriptedDaemon) -> None
 def test_everything_is_known() -> None:
     found = commands()
     assert [command.words[0] for command in found] == list(COMMANDS)
-    assert {"-o", "--cwd", "--lines"} <= set(valued(found))
-    assert "--json" not in valued(found)
+    assert {"export:-o", "new:--cwd", "capture:--lines", "ls:-f"} <= set(valued(found))
+    assert not {"ls:--json", "logs:-f"} & set(valued(found))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import Any
 
 from toowl.commands._attaching import label
 from toowl.commands._connect import connect, note
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
-from toowld.errors import RefusedError
+from toowl.commands._several import add_group, each, meant
+from toowld.errors import RefusedError, UsageError
 
 SUMMARY = "make a terminal leave a session, which runs on"
 
@@ -16,21 +18,24 @@ def parser() -> Parser:
     made = command_parser(
         "detach",
         SUMMARY,
-        usage="toowl detach [SESSION] [--client ID|--all]",
+        usage="toowl detach [SESSION] [--client ID|--all] | -f KEY=VALUE... [--yes]",
         description="""Make a terminal leave a session. The session runs on. Without --client or --all it is the one
         attached terminal, if there is just one. From the attached terminal itself, Ctrl-\\ then d does
-        the same.""",
+        the same. With -f, all terminals leave the sessions that fit: these are listed first, and you are asked.""",
         examples=(("toowl detach work --all", "nobody is attached to work any more"),),
     )
     add_session(made, optional=True)
     group = made.add_mutually_exclusive_group()
     group.add_argument("--client", metavar="ID", type=int, help="only this client; `toowl info` lists them")
     group.add_argument("--all", action="store_true", help="all clients")
+    add_group(made, "have all leave the sessions that fit")
     return made
 
 
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    if args.filter:
+        return _detach_group(args)
     session = session_or_current(args.session)
     with connect() as client:
         number = args.client
@@ -43,6 +48,20 @@ def run(argv: list[str]) -> int:
     if not detached:
         note(f'nobody was attached to session "{session}"')
     return 0
+
+
+def _detach_group(args: Namespace) -> int:
+    if args.client is not None:
+        raise UsageError("-f is for all clients of the sessions that fit: --client is for one session")
+    args.sessions = [] if args.session is None else [args.session]
+    with connect() as client:
+        sessions = meant(
+            client,
+            args,
+            question="Make all leave {count}?",
+            suitable=lambda found: found.get("clients"),
+        )
+        return each(sessions, lambda session: client.request("detach", session=session, all=True))
 
 
 def _the_one(info: dict[str, Any]) -> int | None:

@@ -15,7 +15,8 @@ from toowld import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 SUMMARY = "list the sessions"
@@ -25,12 +26,13 @@ _NAME, _CWD, _COMMAND = 1, 5, 6
 
 
 def parser() -> ArgumentParser:
+    from toowl.commands._filter import SORTS, add_filter
     from toowl.commands._options import SUPPRESS, command_parser
 
     made = command_parser(
         "ls",
         SUMMARY,
-        usage="toowl ls [--json]",
+        usage="toowl ls [-f KEY=VALUE]... [--sort active|created|name|state] [--json]",
         description="""List all sessions, the one used last first. STATUS begins with P for a persistent session (it
         survives the end of its daemon) and with - for a standard one; on a terminal a sign for the state follows. It
         ends with the version of its keeper where that is another than this. What a state means, toowl info tells.
@@ -39,10 +41,19 @@ def parser() -> ArgumentParser:
         examples=(
             ("toowl ls", "what is there"),
             (
-                "toowl ls --json | jq -r '.[] | select(.clients == 0) | .id'",
-                "the ids of all detached sessions",
+                "toowl ls -f state=detached -f 'name=web-*'",
+                "those that nobody is attached to, by the beginning of a name",
             ),
+            ("toowl ls -f ci=main --sort created", "those with this tag, the newest first"),
+            ("toowl ls -f state=lost --json | jq -r '.[].id'", "the ids of all that a reboot ended"),
         ),
+    )
+    add_filter(made, "only the sessions that fit")
+    made.add_argument(
+        "--sort",
+        choices=tuple(SORTS),
+        default="active",
+        help="by the last use (the default), by age, by name, or by state",
     )
     made.add_argument(
         "--json", action="store_true", help="print a list of objects with everything that is known"
@@ -59,8 +70,17 @@ def run(argv: list[str]) -> int:
         return _print_json(_sessions())
     if argv[0] == "--names" and len(argv) <= 2:
         return _print_names(argv[1] if len(argv) == 2 else "")
-    parser().parse_args(argv)  # --help, a mistake, or a flag given twice
-    return _print_json(_sessions())
+    return _run(parser().parse_args(argv))
+
+
+def _run(args: Namespace) -> int:
+    from toowl.commands import _filter
+
+    filters = _filter.parse(args.filter)
+    found = _filter.chosen(_sessions(), filters)
+    if args.sort != "active":  # so they come
+        found = _filter.ordered(found, args.sort)
+    return _print_json(found) if args.json else _print_table(found, bool(filters))
 
 
 def _sessions() -> list[dict[str, Any]]:
@@ -77,14 +97,14 @@ def _sessions() -> list[dict[str, Any]]:
     return sessions
 
 
-def _print_json(sessions: list[dict[str, Any]]) -> int:
+def _print_json(sessions: Sequence[Mapping[str, Any]]) -> int:
     import json
 
     print(json.dumps(sessions, indent=2, default=as_text))
     return 0
 
 
-def _print_table(sessions: list[dict[str, Any]]) -> int:
+def _print_table(sessions: Sequence[Mapping[str, Any]], filtered: bool = False) -> int:
     home, now = os.environ.get("HOME", ""), time.time()
     width = _terminal_width()
     signs = _takes_signs(width)
@@ -96,7 +116,7 @@ def _print_table(sessions: list[dict[str, Any]]) -> int:
         print(f"{others} kept by another version of toowl: `toowld upgrade --all`", file=sys.stderr)
     if not sessions:
         sys.stdout.flush()
-        print("no sessions yet: `toowl new` makes one", file=sys.stderr)
+        print("no session fits" if filtered else "no sessions yet: `toowl new` makes one", file=sys.stderr)
     return 0
 
 
@@ -105,14 +125,14 @@ def as_text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def status(session: dict[str, Any]) -> str:
+def status(session: Mapping[str, Any]) -> str:
     """The STATUS column: ``P detached``, ``- attached``, …"""
     mark = "P" if session.get("persistent") else "-"
     degraded = ", degraded" if session.get("degraded") else ""
     return f"{mark} {_text.safe(str(session.get('display', '?')))}{degraded}"
 
 
-def _status(session: dict[str, Any], signs: bool) -> str:
+def _status(session: Mapping[str, Any], signs: bool) -> str:
     """STATUS, with the custodian's version where that is not ours; ``signs``: and with the state's sign."""
     version = (
         f", toowl {_text.safe(str(session['custodian_version']))}" if is_of_another_version(session) else ""
@@ -123,7 +143,7 @@ def _status(session: dict[str, Any], signs: bool) -> str:
     return text
 
 
-def is_of_another_version(session: dict[str, Any]) -> bool:
+def is_of_another_version(session: Mapping[str, Any]) -> bool:
     """Whether a session that runs is kept by a custodian of another toowl than this."""
     return session.get("custodian_version") not in (None, __version__)
 
@@ -135,7 +155,7 @@ def _takes_signs(width: int | None) -> bool:
     return sys.stdout.encoding.lower() == "utf-8"
 
 
-def _row(session: dict[str, Any], home: str, now: float, signs: bool) -> tuple[str, ...]:
+def _row(session: Mapping[str, Any], home: str, now: float, signs: bool) -> tuple[str, ...]:
     active = session.get("last_active_at")
     return (
         _text.safe(str(session.get("id", "?"))),

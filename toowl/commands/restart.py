@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from toowl.commands._attaching import label
+from toowl.commands._confirm import confirm
 from toowl.commands._connect import connect, notices
 from toowl.commands._options import Parser, add_session, command_parser, persistence
-from toowl.commands._text import safe
-from toowld.errors import RefusedError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -56,11 +54,8 @@ def _confirm(info: dict[str, Any]) -> None:
     if info.get("state") in ("ended", "awaiting"):
         return
     name = label(info)
-    if not sys.stdin.isatty():
-        raise RefusedError(
-            f'session "{name}" is running, and a restart ends what runs in it: say --yes if that is meant'
-        )
-    question = f'Session "{name}" runs {info.get("command") or "a program"}. End it and start afresh?'
-    print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise RefusedError(f'session "{name}" was not restarted')
+    confirm(
+        f'Session "{name}" runs {info.get("command") or "a program"}. End it and start afresh?',
+        unasked=f'session "{name}" is running, and a restart ends what runs in it: say --yes if that is meant',
+        declined=f'session "{name}" was not restarted',
+    )

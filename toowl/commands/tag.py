@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, command_parser, session_or_current
+from toowl.commands._several import add_group, each, meant
 from toowl.commands._text import safe
 from toowld.errors import UsageError
 
@@ -14,7 +15,7 @@ def parser() -> Parser:
     made = command_parser(
         "tag",
         SUMMARY,
-        usage="toowl tag [SESSION] [KEY=VALUE]...",
+        usage="toowl tag [SESSION] [KEY=VALUE]... | -f KEY=VALUE... [--yes] KEY=VALUE...",
         description="""Note something of a session, for people and scripts; KEY= takes a note away. Without KEY=VALUE,
         print what is noted. Tags stay with the session until it is forgotten; toowl info and toowl ls --json show
         them.""",
@@ -22,10 +23,8 @@ def parser() -> Parser:
             ("toowl tag build ci=main owner=eva", ""),
             ("toowl tag build owner=", "take that away"),
             ("toowl tag build", "what is noted of it"),
-            (
-                "toowl ls --json | jq -r '.[] | select(.tags.ci) | .id'",
-                "the ids of all sessions that have a tag ci",
-            ),
+            ("toowl ls -f ci=main", "the sessions that have this tag"),
+            ("toowl tag -f 'name=web-*' tier=front", "note it of all of these"),
         ),
     )
     made.add_argument(
@@ -34,23 +33,30 @@ def parser() -> Parser:
         nargs="*",
         help="id, the beginning of an id, or name (inside a session: that one), and what to note",
     )
+    add_group(made, "note it of the sessions that fit")
     return made
 
 
 def run(argv: list[str]) -> int:
-    words = parser().parse_args(argv).words
+    args = parser().parse_intermixed_args(argv)
+    words = args.words
     named = bool(words) and "=" not in words[0]  # which no id or name has
-    session = session_or_current(words[0] if named else None)
+    args.sessions = words[:named]
     changes: dict[str, str | None] = {}
     for word in words[named:]:
         key, equals, value = word.partition("=")
         if not equals:
             raise UsageError(f"{word!r} is no KEY=VALUE; {key}= would take that tag away")
         changes[key] = value or None
+    if args.filter and not changes:
+        raise UsageError(
+            "what is to be noted of the sessions that fit? say KEY=VALUE; `toowl ls -f …` lists them"
+        )
     with connect() as client:
         if changes:
-            client.request("tag", session=session, tags=changes)
-            return 0
+            sessions = meant(client, args, question="Note that of {count}?", suitable=lambda _: True)
+            return each(sessions, lambda session: client.request("tag", session=session, tags=changes))
+        session = session_or_current(words[0] if named else None)
         tags = client.request("info", session=session).get("tags") or {}
     for key, value in tags.items():
         print(safe(f"{key}={value}"))

@@ -49,10 +49,15 @@ def commands() -> tuple[Command, ...]:
 
 
 def valued(of: Iterable[Command]) -> tuple[str, ...]:
-    """Every flag that takes the next word."""
+    """Every flag that takes the next word, behind its command and a colon: -f is another thing to each."""
     return tuple(
         sorted(
-            {flag for command in of for option in command.options if option.value for flag in option.flags}
+            f"{word}:{flag}"
+            for command in of
+            for option in command.options
+            if option.value
+            for word in command.words
+            for flag in option.flags
         )
     )
 

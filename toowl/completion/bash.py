@@ -40,15 +40,15 @@ _toowl() {
         *) return ;;
     esac
     for ((at = 2; at < COMP_CWORD; at++)); do
-        case ${COMP_WORDS[at]} in
-            --) if [[ $runs ]]; then
+        case $command:${COMP_WORDS[at]} in
+            *:--) if [[ $runs ]]; then
                     # The first word behind it is a program, the others most likely files.
                     ((at + 1 == COMP_CWORD)) && COMPREPLY=($(compgen -c -- "$cur")) && return
                     _toowl_paths -f
                     return
                 fi ;;
             @VALUED@) ((at++)) ;;
-            -*) ;;
+            *:-*) ;;
             *) ((position++)) ;;
         esac
     done

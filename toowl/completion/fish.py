@@ -29,10 +29,11 @@ end
 function __toowl_first
     __toowl_is $argv; or return 1
     set -l skip 0
-    for word in (commandline -opc)[3..-1]
+    set -l words (commandline -opc)
+    for word in $words[3..-1]
         if test $skip -eq 1
             set skip 0
-        else if contains -- $word @VALUED@
+        else if contains -- $words[2]:$word @VALUED@
             set skip 1
         else if not string match -q -- '-*' $word
             return 1

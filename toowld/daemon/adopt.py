@@ -7,6 +7,7 @@ what it says of itself; one that does not answer is `unreachable`, and neither k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -22,7 +23,7 @@ from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Registry
 from toowld.daemon.store import Skipped, Store
-from toowld.errors import ToowlError, VersionMismatch
+from toowld.errors import RefusedError, ToowlError, VersionMismatch
 from toowld.host.sockets import is_socket_of_ours, peer_uid_pid
 from toowld.session import Record, State
 from toowld.session.record import UNKNOWN_STATE
@@ -50,17 +51,31 @@ class Adoption:
     async def run(self) -> None:
         """The scan at the start. Takes no longer than the timeout for one custodian, however many there are."""
         records, skipped = self._store.load_all()
+        names: set[str | None] = set()
         for item in skipped:
             self._skip(Path(item.path), item.reason)
         for record in records:
             if record.error is not None and record.error.startswith(UNKNOWN_STATE):
                 _log.warning("session %s: %s: taken for lost", record.id, record.error)
-            self._registry.add(record)
+            entry = self._registry.add(record)
+            if record.name in names:
+                self._name_anew(entry)
+            names.add(record.name)
         await self.scan()
         await self._settle()
         self._salvage()
         for item in self._store.sweep(self._registry):
             self._skip(Path(item.path), item.reason)
+
+    def _name_anew(self, entry: Entry) -> None:
+        """Another session has this one's name: its folder was copied, or brought back from somewhere."""
+        # Impossible: it is of a future version, perhaps. Then the session is found by its id.
+        with contextlib.suppress(RefusedError):
+            name, notices = self._registry.free_name(entry.record.name, entry)
+            for notice in notices:
+                _log.warning("session %s: %s", entry.record.id, notice)
+            if name != entry.record.name:
+                self._registry.observe(entry, name=name)
 
     def _salvage(self) -> None:
         """Logs that lost their record, and that no custodian answers for: list what they tell of their session."""
