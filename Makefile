@@ -19,7 +19,7 @@ ARGS ?=
 MINUTES ?= 10
 
 # What parts of the suite run against, or need.
-TOOLS := tmux asciinema dtach screen strace vim nvim zsh fish dbus-daemon systemctl man setsid
+TOOLS := tmux asciinema dtach screen strace vim nvim zsh fish ssh-agent dbus-daemon systemctl man setsid
 
 .PHONY: run test lint e2e soak bench bench-quick demo docs clean lacks
 .DEFAULT_GOAL := run

@@ -26,6 +26,9 @@ from toowld.errors import ToowlError
 #: ``sockaddr_un.sun_path`` holds 108 bytes with the closing NUL (unix(7)).
 _SUN_PATH_MAX = 107
 
+#: Behind the id of a session, in `Paths.following`.
+AGENT, ENVIRONMENT = ".agent", ".env"
+
 #: Where systemd makes the ``RuntimeDirectory=`` of system units.
 _SYSTEM_RUNTIME = "/run"
 
@@ -60,6 +63,19 @@ class Paths:
         return self.custodians / f"{session_id}.sock"
 
     @property
+    def following(self) -> Path:
+        """What the shells of sessions follow (`toowld.host.following`)."""
+        return self.runtime / "following"
+
+    def agent(self, session_id: str) -> Path:
+        """The link that is a session's SSH_AUTH_SOCK."""
+        return self.following / f"{session_id}{AGENT}"
+
+    def environment(self, session_id: str) -> Path:
+        """The variables that the shells of a session take over."""
+        return self.following / f"{session_id}{ENVIRONMENT}"
+
+    @property
     def sessions(self) -> Path:
         return self.state / "sessions"
 
@@ -80,7 +96,7 @@ class Paths:
                 others (the classic attack on a predictable name below ``/tmp``); or a path is too long
                 for a Unix socket.
         """
-        for folder in (self.runtime, self.custodians, self.state, self.sessions):
+        for folder in (self.runtime, self.custodians, self.following, self.state, self.sessions):
             secure_folder(folder)
         longest = os.fsencode(self.custodian_socket("0" * 8))
         if len(longest) > _SUN_PATH_MAX:
@@ -152,3 +168,28 @@ def secure_folder(folder: Path) -> None:
         if found.st_mode & 0o022:
             raise UnsafeFolder(f"{folder} is writable by others: {hint}")
         folder.chmod(0o700)
+
+
+def leads_to_socket_of_ours(path: str) -> bool:
+    """Whether that is a socket that belongs to our uid, wherever a link leads."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
+
+
+def answers(path: str) -> bool:
+    """Whether somebody listens on a socket of ours. Does not wait: a full queue is an answer too (unix(7))."""
+    import socket  # most who need paths need no sockets, and loading this takes its time
+
+    if not leads_to_socket_of_ours(path):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True

@@ -56,6 +56,7 @@ def test_environment_goes_before_file_goes_before_default(full: str) -> None:
     samples = {
         schema.Kind.FLAG: ("true", "false", True, False),
         schema.Kind.WORD: ("'latest'", "smallest", "latest", "smallest"),
+        schema.Kind.TEXTS: ('["A"]', "B", ("A",), ("B",)),
     }
     in_file, in_environment, first, second = samples.get(key.kind, ("70000", "80000", 70000, 80000))
     text, environ = f"[{table}]\n{name} = {in_file}\n", {variable(full): in_environment}

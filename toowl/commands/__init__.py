@@ -30,6 +30,7 @@ COMMANDS = {
     "logs": "logs",
     "search": "search",
     "export": "export",
+    "env": "env",
     "shell-integration": "shell_integration",
     "config": "config",
     "completion": "completion",

@@ -118,8 +118,21 @@ def put_on_terminal(
         "replay": replay,
         "respawn": respawn,
         "env": pack_text(login_variables(os.environ)),  # for a child that is started by this
+        "environment": pack_text(
+            {name: os.environ.get(name) for name in _followed(client)}
+        ),  # for shells that run
     }
     return attach(client, params, Dialler(paths.resolve()), ordered)
+
+
+def _followed(client: Client) -> list[str]:
+    """The variables that shells are to take over from us: as the daemon is set."""
+    names = client.hello.about.get("follow")
+    if isinstance(names, list):
+        return [name for name in names if isinstance(name, str)]
+    from toowld.settings import schema  # there is no daemon, or an older one
+
+    return list(schema.default("environment", "follow"))
 
 
 def left_last(client: Client) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ ENVIRONMENT = (
         "inside a session: its id. info, detach, kill, rename, tag, set and export take it when SESSION is left out.",
     ),
     ("TOOWL_NAME", "inside a session: the name that it had when its program was started"),
+    ("SSH_AUTH_SOCK", "inside a session: leads to the agent of the terminal that was attached last"),
     (
         "TOOWL_PROMPT",
         "with toowl shell-integration: what stands before a prompt, {} being the session's name (default: '[{}] '); "

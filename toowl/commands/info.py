@@ -9,8 +9,9 @@ from typing import Any
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
 from toowl.commands._text import age, safe, size
+from toowl.commands.env import agent_of
 from toowl.commands.ls import as_text, is_of_another_version, status
-from toowld import __version__
+from toowld import __version__, paths
 from toowld.wire import SEQ_LEAP
 
 SUMMARY = "show all that is known about a session"
@@ -38,6 +39,7 @@ def run(argv: list[str]) -> int:
     session = session_or_current(args.session)
     with connect() as client:
         info = client.request("info", session=session)
+    info["agent"], info["agent_problem"] = agent_of(paths.resolve(), str(info["id"]))
     if args.json:
         print(json.dumps(info, indent=2, default=as_text))
     else:
@@ -74,6 +76,7 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("cwd", text("cwd")),
         ("title", text("title")),
         ("shell", _prompt(info)),
+        ("agent", (text("agent_problem") or text("agent")) if info.get("pid") else None),
         ("bells", text("bells") if info.get("bells") else None),
         ("pid", text("pid")),
         ("custodian", text("custodian_pid")),

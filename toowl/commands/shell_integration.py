@@ -13,9 +13,10 @@ def parser() -> Parser:
         SUMMARY,
         usage="toowl shell-integration bash|zsh|fish",
         description="""Print a script, to be loaded by the last line of a shell's settings. In a session it marks
-        prompts and the output of commands, tells the shell's folder, and puts the session's name before the prompt
-        (TOOWL_PROMPT='({}) ' has it otherwise, TOOWL_PROMPT= not at all). Outside of a session it does nothing. What
-        else stands in your settings goes on working.""",
+        prompts and the output of commands, tells the shell's folder, puts the session's name before the prompt
+        (TOOWL_PROMPT='({}) ' has it otherwise, TOOWL_PROMPT= not at all), and takes over DISPLAY, SSH_CONNECTION and
+        the like from the terminal that was attached last. Outside of a session it does nothing. What else stands in
+        your settings goes on working.""",
         examples=(
             ('[ -z "${TOOWL_SESSION-}" ] || eval "$(toowl shell-integration bash)"', "in ~/.bashrc"),
             ('[[ -z ${TOOWL_SESSION-} ]] || eval "$(toowl shell-integration zsh)"', "in ~/.zshrc"),

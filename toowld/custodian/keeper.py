@@ -259,7 +259,7 @@ class Custodian:
         if pack_text(name) != name or len(name or "") > MAX_NAME:
             raise RemoteProtocolError(f"set_name: 'name' must be UTF-8 and {MAX_NAME} characters at most")
         self._record = self._record.changed(name=name)
-        host.session.about["name"] = self._record.name
+        host.rename(self._record.name)
         self._publish()
         return {}
 

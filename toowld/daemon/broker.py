@@ -105,8 +105,14 @@ class Broker:
             "pid": os.getpid(),
             "features": list(FEATURES),
             "persistent": self._gate,
+            "follow": self._followed(),
         }
         Connection(sock, self, Hello(about=about))
+
+    def _followed(self) -> list[str]:
+        """What clients are to give along for shells; no agent, where the session leads to it anyway."""
+        set_up = self._lifecycle.settings.environment
+        return [name for name in set_up.follow if name != "SSH_AUTH_SOCK" or not set_up.agent]
 
     def remember(self, connection: Connection) -> None:
         """The connection is ours."""

@@ -116,7 +116,7 @@ class LocalKeeper:
         self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
     ) -> Mapping[str, Any]:
         if method == "set_name":  # a custodian keeps a record too; here only what clients are told changes
-            self.host.session.about["name"] = (params or {}).get("name")
+            self.host.rename((params or {}).get("name"))
             return {}
         return control.request(self.host, method, params or {})
 

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toowld.daemon import process, restoring, setting
@@ -27,8 +27,9 @@ from toowld.daemon.store import Store, StoreError
 from toowld.daemon.systemd import Scopes
 from toowld.daemon.zygote import Zygote
 from toowld.errors import CustodianLost, CustodianUnreachable, RefusedError, ToowlError
-from toowld.host import control
+from toowld.host import control, following
 from toowld.host.params import Params
+from toowld.host.spec import Spec
 from toowld.paths import Paths
 from toowld.session import Record, SizePolicy, State
 from toowld.session.engine import KILL_STEPS
@@ -65,6 +66,7 @@ class Lifecycle:
         answering: Answering,
     ) -> None:
         self.settings = settings
+        self._following = paths.following
         self._registry = registry
         self._store = store
         self.zygote = Zygote()
@@ -91,7 +93,7 @@ class Lifecycle:
         record = entry.record
         async with entry.lock:
             try:
-                await self._starting.start(entry, self._starting.spec(record, record, asked_for=True))
+                await self._starting.start(entry, self._spec(record, record, asked_for=True))
             except BaseException as error:
                 await self._undo(entry, error)
                 raise
@@ -138,10 +140,14 @@ class Lifecycle:
         _log.info("session %s registered: %s", record.id, "persistent" if persistent else "standard")
         return entry, notices + more
 
+    def _spec(self, record: Record, before: Record, notices: Sequence[str] = (), *, asked_for: bool) -> Spec:
+        agent = self.settings.environment.agent
+        return self._starting.spec(record, before, notices, asked_for=asked_for, agent=agent)
+
     async def _undo(self, entry: Entry, error: BaseException) -> None:
         """Leave nothing of a session that could not be started."""
         try:
-            await self._registry.forget(entry)
+            await self._forget(entry)
         except StoreError as left:  # then it is shown for what it is, and can be removed later
             _log.error("%s", left)
             self._registry.observe(
@@ -192,9 +198,7 @@ class Lifecycle:
         )
         before = entry.record if record.state is State.AWAITING else record  # nothing is above a first child
         try:
-            await self._starting.start(
-                entry, self._starting.spec(entry.record, before, notices, asked_for=asked_for)
-            )
+            await self._starting.start(entry, self._spec(entry.record, before, notices, asked_for=asked_for))
         except ToowlError as error:
             ending = await self._news.log_ending(entry)  # of the child before
             self._registry.observe(
@@ -380,7 +384,11 @@ class Lifecycle:
                     f"end it first with `toowl kill {label}`"
                 )
             await self._let_go(entry)
-            await self._registry.forget(entry)
+            await self._forget(entry)
+
+    async def _forget(self, entry: Entry) -> None:
+        await self._registry.forget(entry)
+        following.forget(str(self._following / entry.record.id))
 
     async def _let_go(self, entry: Entry) -> None:
         """Make sure that whoever kept a session that has ended does not touch its files any more.

@@ -30,6 +30,7 @@ from toowld.daemon.screens import LOOK_EVERY, Screens
 from toowld.daemon.store import Store
 from toowld.daemon.systemd import Notifier
 from toowld.errors import ConfigError, RefusedError, ToowlError
+from toowld.host import following
 from toowld.host.params import Params
 from toowld.host.sockets import is_peer_us, listen
 from toowld.paths import Paths, UnsafeFolder
@@ -97,6 +98,7 @@ class Daemon:
         try:
             self._lifecycle.zygote.start()
             await self._adoption.run()
+            following.sweep(self._paths.following, self._registry)
             self._listen()
             try:
                 self._announce()

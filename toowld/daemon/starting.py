@@ -81,9 +81,20 @@ class Starting:
         await self._registry.stored(entry)
 
     def spec(
-        self, record: Record, before: Record, notices: Sequence[str] = (), *, asked_for: bool = False
+        self,
+        record: Record,
+        before: Record,
+        notices: Sequence[str] = (),
+        *,
+        asked_for: bool = False,
+        agent: bool = True,
     ) -> Spec:
-        """How the child is started. ``before``: the record as it was when nothing ran yet."""
+        """How the child is started.
+
+        Args:
+            before: the record as it was when nothing ran yet.
+            agent: give the child the session's own SSH_AUTH_SOCK.
+        """
         env = dict(record.env)
         account = pwd.getpwuid(os.getuid())
         env.setdefault("HOME", account.pw_dir)
@@ -96,13 +107,17 @@ class Starting:
         env["TOOWL_SESSION"] = record.id
         env["TOOWL_RUNTIME_DIR"] = str(self._paths.runtime)
         env["TOOWL_STATE_DIR"] = str(self._paths.state)
+        following = str(self._paths.following / record.id)
+        if agent:
+            env["SSH_AUTH_SOCK"] = str(self._paths.agent(record.id))
         if record.name:
             env["TOOWL_NAME"] = record.name
         argv, argv0 = restoring.program(before, account.pw_shell or "/bin/sh", asked_for=asked_for)
         folder = str(self._store.folder(record.id))
         if before is record:
-            return Spec(record, folder, argv, argv0, env)
-        return Spec(record, folder, argv, argv0, env, "respawn", restoring.banner(before, notices))
+            return Spec(record, folder, argv, argv0, env, following=following)
+        banner = restoring.banner(before, notices)
+        return Spec(record, folder, argv, argv0, env, "respawn", banner, following=following)
 
     async def _start_custodian(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
         record = entry.record

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toowld.classes import frozen
+from toowld.host.following import Offer
 from toowld.host.lent import LentTerminal
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
@@ -25,6 +26,7 @@ class Joining:
     pid: int | None
     tty: str | None
     redraw: bool = False
+    offer: Offer | None = None  # for shells to follow
 
     def freeze(self) -> dict[str, Any]:
         """What matters of it once the client is attached, as plain values for `thaw`."""
@@ -33,6 +35,7 @@ class Joining:
             "read_only": self.read_only,
             "pid": self.pid,
             "tty": pack_text(self.tty),
+            "offer": None if self.offer is None else self.offer.freeze(),
         }
 
     @classmethod
@@ -46,6 +49,7 @@ class Joining:
             replay_bytes=0,
             pid=state["pid"],
             tty=unpack_text(state["tty"]),
+            offer=None if state.get("offer") is None else Offer.thaw(state["offer"]),
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
 from toowld.host.client import Client, Joining
+from toowld.host.following import Offer
 from toowld.host.leaving import Leaving
 from toowld.host.loans import Loans
 from toowld.host.loop import Loop
@@ -70,6 +71,7 @@ class Clients:
         tell: takes its events; may raise ToowlError.
         scrollback: to feed clients from.
         on_left: the last of those who were told goodbye may be gone.
+        on_presence: somebody came, or went.
     """
 
     def __init__(
@@ -79,12 +81,14 @@ class Clients:
         tell: Callable[[ev.Event], None],
         scrollback: Scrollback,
         on_left: Callable[[], None],
+        on_presence: Callable[[], None],
     ) -> None:
         self.leaving = Leaving(loop, on_left)
         self._loop = loop
         self._session = session
         self._tell = tell
         self._scrollback = scrollback
+        self._on_presence = on_presence
         self._loans = Loans(loop, session, tell, scrollback, self._on_breach)
         self._clients: dict[int, Client] = {}
         self._gone: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)  # number, client id, why
@@ -120,6 +124,7 @@ class Clients:
             client.socket.send(wire_codec.encode(Failure(request_id, error.code, str(error))))
             self.leaving.add(client.socket)
             return False
+        self._on_presence()
         client.socket.process_unread()
         return True
 
@@ -152,6 +157,11 @@ class Clients:
             for number, client in self._clients.items()
         ]
 
+    def offers(self) -> list[Offer]:
+        """What shells may follow, that of the one who attached last being the last."""
+        offers = (client.joining.offer for client in self._clients.values())
+        return [offer for offer in offers if offer is not None]
+
     def departures(self) -> list[tuple[int, str]]:
         """Who left lately, and why, the last one last."""
         return [(number, reason) for number, _, reason in self._gone]
@@ -166,6 +176,7 @@ class Clients:
         if client is not None:
             self._gone.append((number, client.joining.client_id, reason))
             client.let_go()
+            self._on_presence()
         return client
 
     # --- over an upgrade of the code --------------------------------------------------------------------

@@ -12,9 +12,11 @@ from typing import Any
 from toowld.errors import RefusedError, RemoteProtocolError, SessionError
 from toowld.host.client import Joining
 from toowld.host.driver import SessionHost
+from toowld.host.following import Offer, offer
 from toowld.host.params import Params
 from toowld.session import SessionState, SizePolicy
 from toowld.session import events as ev
+from toowld.wire.text import unpack_text
 
 #: What a fresh attach shows of the scrollback, unless the client wants none: enough for some thousand lines, and
 #: little enough to be drawn at once by any terminal.
@@ -161,4 +163,14 @@ def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Join
         pid=params.integer_or_none("pid"),
         tty=tty,
         redraw=params.flag("redraw", False),
+        offer=_offer(params),
     )
+
+
+def _offer(params: Params) -> Offer | None:
+    """What shells may follow, of one who may type into them and gives something along."""
+    given = params.mapping("environment", None)
+    if given is None or params.flag("read_only", False):
+        return None
+    agent = params.environment("env", {}).get("SSH_AUTH_SOCK")
+    return offer(agent, Params("attach", {"environment": unpack_text(given)}).changes("environment"))

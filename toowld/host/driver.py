@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toowld.errors import ToowlError
 from toowld.host.client import Joining
 from toowld.host.clients import Clients
+from toowld.host.following import Following
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.leaving import CLOSE_TIMEOUT
 from toowld.host.loop import Loop, Timer
@@ -62,7 +63,15 @@ class SessionHost:
         self._scrollback = Scrollback(
             loop, log, folder=lambda: self._terminal.folder, on_changed=self._on_changed
         )
-        self._clients = Clients(loop, session, self.tell, self._scrollback, on_left=self._report_finished)
+        self._clients = Clients(
+            loop,
+            session,
+            self.tell,
+            self._scrollback,
+            on_left=self._report_finished,
+            on_presence=self._follow,
+        )
+        self._following: Following | None = None
         self._events: deque[ev.Event] = deque()
         self._effects: deque[do.Effect] = deque()
         self._running = False
@@ -175,6 +184,21 @@ class SessionHost:
         """Who left lately, by number, and why."""
         return self._clients.departures()
 
+    def follow(self, base: str, agent: str | None) -> None:
+        """Have shells follow those who attach, with the files of `Following`; ``agent``: of whoever begins."""
+        self._following = Following(base, self.session.about.get("name"))
+        self._following.begin(agent)
+
+    def _follow(self) -> None:
+        if self._following is not None:
+            self._following.look(self._clients.offers())
+
+    def rename(self, name: str | None) -> None:
+        """Clients, and shells, are told another name from now on."""
+        self.session.about["name"] = name
+        if self._following is not None:
+            self._following.rename(name)
+
     def end(self, reason: str) -> None:
         """End the child now because *we* are being ended: it is hung up on and counts as lost.
 
@@ -222,6 +246,7 @@ class SessionHost:
             "scrollback": self._scrollback.freeze(keep),
             "clients": self._clients.freeze(keep),
             "last_active_at": self.last_active_at,
+            "following": None if self._following is None else self._following.freeze(),
         }
 
     @classmethod
@@ -243,6 +268,8 @@ class SessionHost:
         host._scrollback.thaw(scrollback)
         host._terminal.thaw(state["terminal"], take, paused=session.paused)
         host._clients.thaw(state["clients"], take)
+        if state.get("following") is not None:  # one of an older version has none
+            host._following = Following.thaw(state["following"])
         host._set_timer()
         return host
 

@@ -30,6 +30,7 @@ class Spec:
         env: all of the child's environment.
         kind: the mark in the log: "start", or "respawn" where an older child ended.
         banner: put into the output before the child starts.
+        following: the path of what its shells follow, without what is behind the id (`toowld.host.following`).
     """
 
     record: Record
@@ -39,6 +40,7 @@ class Spec:
     env: Mapping[str, str]
     kind: str = "start"
     banner: bytes = b""
+    following: str | None = None
 
     def to_params(self) -> dict[str, Any]:
         """For the request ``start``."""
@@ -50,6 +52,7 @@ class Spec:
                 "argv0": self.argv0,
                 "env": dict(self.env),
                 "kind": self.kind,
+                "following": self.following,
             }
         )
         return params | {"banner": self.banner}
@@ -73,6 +76,7 @@ class Spec:
             env=params.environment("env"),
             kind=params.text("kind", "start"),
             banner=params.data("banner", b""),
+            following=params.text_or_none("following"),
         )
 
 
@@ -111,7 +115,10 @@ def open_host(
         "child_seq": log.end,
         "lend": pack_text(spec.folder),  # a terminal; what happens to it meanwhile is to be read there
     }
-    return SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
+    host = SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
+    if spec.following is not None:
+        host.follow(spec.following, record.env.get("SSH_AUTH_SOCK"))
+    return host
 
 
 def start_child(host: SessionHost, spec: Spec, limits: Mapping[str, tuple[int, int]] | None = None) -> None:

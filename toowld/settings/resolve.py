@@ -20,7 +20,7 @@ from toowld.classes import fields, frozen
 from toowld.errors import ConfigError
 from toowld.settings import schema, values
 from toowld.settings.file import File
-from toowld.settings.schema import GATE, Daemon, Defaults
+from toowld.settings.schema import GATE, Daemon, Defaults, Environment
 
 
 @frozen
@@ -57,6 +57,7 @@ class Settings:
         self._environ = {} if environ is None else _from_environment(environ)
         self.daemon: Daemon = self._table("daemon")
         self.defaults: Defaults = self._table("defaults")
+        self.environment: Environment = self._table("environment")
 
     @classmethod
     def load(

@@ -119,8 +119,29 @@ class Defaults:
     )
 
 
+@frozen
+class Environment:
+    """What shells that run take over from the terminal that is attached."""
+
+    agent: bool = _key(
+        True,
+        Kind.FLAG,
+        "whether SSH_AUTH_SOCK in a session leads to the ssh-agent of the terminal that was attached last",
+        takes=Takes.CHILD,
+    )
+    follow: tuple[str, ...] = _key(
+        (
+            "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "WINDOWID", "XDG_SESSION_ID", "XDG_SESSION_TYPE", "XDG_VTNR",
+            "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "SSH_AGENT_PID", "SSH_ASKPASS",
+            "DBUS_SESSION_BUS_ADDRESS", "KRB5CCNAME", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION",
+        ),
+        Kind.TEXTS,
+        "the variables that shells with `toowl shell-integration` take over from the terminal that was attached last",
+    )  # fmt: skip
+
+
 #: Table of the file → its class; `Settings` in `resolve` has a field for each.
-TABLES: Mapping[str, Any] = {"daemon": Daemon, "defaults": Defaults}
+TABLES: Mapping[str, Any] = {"daemon": Daemon, "defaults": Defaults, "environment": Environment}
 
 #: Tables of the keys with ``connection``, by "user@host".
 CONNECTIONS = "connections"
