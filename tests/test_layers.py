@@ -58,6 +58,8 @@ PURE = [
     "toowld/log/format.py",
     "toowld/log/text.py",
     "toowld/log/plain.py",
+    "toowld/daemon/attendance.py",
+    "toowld/daemon/differences.py",
     "toowld/screen/state.py",
     "toowld/screen/decode.py",
     "toowld/screen/pages.py",

@@ -56,11 +56,11 @@ def info(*clients: int, left: Iterable[tuple[int, str]] = (), again: bool = Fals
     ],
 )
 def test_what_changed(before: dict[str, Any], now: dict[str, Any], wanted: list[str]) -> None:
-    assert list(changes(before, now)) == wanted
+    assert [visit.text for visit in changes(before, now)] == wanted
 
 
 def test_all_at_once() -> None:
-    assert list(at_once(info(1, 3), "it is gone")) == [
+    assert [visit.text for visit in at_once(info(1, 3), "it is gone")] == [
         "client 1 disconnected (it is gone), 0 attached",
         "client 3 disconnected (it is gone), 0 attached",
     ]

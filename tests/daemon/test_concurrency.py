@@ -13,6 +13,7 @@ from tests.daemon.steps import displayed, ls, settings, shell, stopped, wait_dis
 from tests.harness import Sandbox, alive, wait_for
 from toowld import wire
 from toowld.daemon.adopt import Adoption
+from toowld.daemon.events import Bus
 from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store
 from toowld.errors import ToowlError
@@ -57,7 +58,7 @@ def test_only_one_reads_what_a_client_types(sandbox: Sandbox) -> None:
 def test_who_was_asked_too_late_says_nothing_of_who_runs_now(tmp_path: Path) -> None:
     """The custodian before was asked while it ended; by the time it failed to answer the session ran anew."""
     store = Store(tmp_path)
-    registry = Registry(store)
+    registry = Registry(store, Bus())
     entry = registry.add(Record(id="aa11aa11", persistent=False, state=State.RUNNING))
     adoption = Adoption(tmp_path, registry, store, lifecycle=cast(Any, None))
     entry.keeper = cast(Any, object())

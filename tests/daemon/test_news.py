@@ -14,6 +14,7 @@ import pytest
 from toowld.daemon import process
 from toowld.daemon.answering import Answering
 from toowld.daemon.entry import Entry, Keeper
+from toowld.daemon.events import Bus
 from toowld.daemon.news import News
 from toowld.daemon.registry import Registry
 from toowld.daemon.screens import Screens
@@ -35,8 +36,8 @@ class Office:
 
     def __init__(self, folder: Path, custodian: subprocess.Popen[bytes]) -> None:
         store = Store(folder)
-        self.registry = Registry(store)
-        self.news = News(self.registry, store, Answering(Screens(), store))
+        self.registry = Registry(store, Bus())
+        self.news = News(self.registry, store, Answering(Screens(), store), Bus())
         self.keeper = cast(Keeper, object())
         record = Record(
             "0badcafe",

@@ -13,6 +13,7 @@ import pytest
 from tests.daemon.steps import ls, wait_displayed
 from tests.harness import Sandbox
 from toowld.daemon.entry import MAX_COMMAND
+from toowld.daemon.events import Bus
 from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
@@ -28,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def registry(store: Store) -> Registry:
-    return Registry(store)
+    return Registry(store, Bus())
 
 
 def added(registry: Registry, session_id: str, name: str | None = None) -> Any:

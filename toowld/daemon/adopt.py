@@ -139,6 +139,7 @@ class Adoption:
             session_id,
             on_news=lambda info: self._on_news(session_id, keeper, info),
             on_lost=lambda: self._on_lost(session_id, keeper),
+            on_hangs=lambda: self._on_hangs(session_id, keeper),
         )
         try:
             hello = await keeper.link.hello
@@ -193,6 +194,10 @@ class Adoption:
         if (entry := self._registry.get(session_id)) is not None:
             self._lifecycle.on_lost(entry, keeper)
 
+    def _on_hangs(self, session_id: str, keeper: CustodianKeeper) -> None:
+        if (entry := self._registry.get(session_id)) is not None:
+            self._lifecycle.on_hangs(entry, keeper)
+
     def _mark_unreachable(
         self, session_id: str, listener: int | None = None, error: Exception | None = None
     ) -> None:
@@ -215,6 +220,7 @@ class Adoption:
             }
         if any(getattr(entry.record, name) != value for name, value in facts.items()):
             self._registry.observe(entry, **facts)
+        self._lifecycle.tell_reach(entry)
 
     async def _settle(self) -> None:
         """Records that say "running" and have no custodian: ended, or out of reach for now."""

@@ -19,6 +19,8 @@ from toowld import __version__
 from toowld.daemon import process, setting
 from toowld.daemon.connection import Connection
 from toowld.daemon.entry import Entry, Keeper
+from toowld.daemon.events import Bus
+from toowld.daemon.following import follow
 from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
@@ -48,7 +50,7 @@ ATTACH_PATIENCE = 3.0
 #: How long `list` waits for custodians that are slow to say how they are (seconds).
 REFRESH_TIMEOUT = 1.0
 
-FEATURES = ("ExportCast", "Screen")
+FEATURES = ("ExportCast", "Screen", "Events")
 
 _Handler = Callable[[Params], Awaitable[Mapping[str, Any]]]
 
@@ -66,6 +68,7 @@ class Broker:
         store: Store,
         lifecycle: Lifecycle,
         screens: Screens,
+        bus: Bus,
         own: Mapping[str, _Handler],
         gate: bool,
     ) -> None:
@@ -73,6 +76,7 @@ class Broker:
         self._store = store
         self._lifecycle = lifecycle
         self._screens = screens
+        self._bus = bus
         self._gate = gate
         self._connections: set[Connection] = set()
         self._handlers: dict[str, _Handler] = {
@@ -127,12 +131,14 @@ class Broker:
         for connection in list(self._connections):
             connection.close()
 
-    async def answer(self, request: Request) -> Mapping[str, Any]:
+    async def answer(self, connection: Connection, request: Request) -> Mapping[str, Any]:
         """Carry out one request.
 
         Raises:
             ToowlError: why not.
         """
+        if request.method == "subscribe":
+            return follow(connection, self._bus, self._registry, Params("subscribe", request.params))
         handler = self._handlers.get(request.method)
         if handler is None:
             raise RefusedError(
@@ -272,7 +278,11 @@ class Broker:
 
     async def _upgrade(self, params: Params) -> Mapping[str, Any]:
         entry = await self._settled(params)
-        return await upgrade(entry, _keeper_of(entry), dry_run=params.flag("dry_run", False))
+        dry_run = params.flag("dry_run", False)
+        done = await upgrade(entry, _keeper_of(entry), dry_run=dry_run)
+        if not dry_run:
+            self._bus.publish("upgraded", entry.record, {"before": done["before"], "after": done["after"]})
+        return done
 
     async def _read_log(self, params: Params) -> Mapping[str, Any]:
         """One page of a session's log. Its files are read here; only what they lack is asked of who keeps it."""

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from toowld.daemon.events import Listener
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
 from toowld.host import FrameSocket
 from toowld.wire import Failure, Hello, Message, Request, Response, encode, negotiate
@@ -25,6 +26,9 @@ HELLO_TIMEOUT = 10.0
 
 #: A client that asks without ever reading the answers is cut off at so many bytes.
 MAX_UNREAD_ANSWERS = 16 << 20
+
+#: With so much of it unread a client takes no more events; what happens meanwhile is kept for it as long as for all.
+EVENTS_UNREAD = 64 << 10
 
 #: Requests of one connection that may be under way; further ones wait in its socket.
 MAX_UNDER_WAY = 32
@@ -39,7 +43,7 @@ class Serves(Protocol):
     def forget(self, connection: Connection) -> None:
         """The connection is closed, or somebody else's now."""
 
-    async def answer(self, request: Request) -> Mapping[str, Any]:
+    async def answer(self, connection: Connection, request: Request) -> Mapping[str, Any]:
         """Carry out one request.
 
         Raises:
@@ -64,6 +68,7 @@ class Connection:
         self._attaching = False
         self._closed = False
         self._doomed: socket.socket | None = None
+        self._listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
         self._patience = self._loop.call_later(HELLO_TIMEOUT, self.close)
         self._socket = self._wrap(sock, b"")
@@ -76,6 +81,7 @@ class Connection:
             self._loop,
             on_message=self._on_message,
             on_close=self._on_close,
+            on_sent=self._on_sent,
             unread=unread,
         )
 
@@ -111,7 +117,7 @@ class Connection:
 
     async def _answer(self, request: Request) -> None:
         try:
-            self._send(Response(request.id, await self._server.answer(request)))
+            self._send(Response(request.id, await self._server.answer(self, request)))
         except ToowlError as error:
             self._send(Failure(request.id, error.code, str(error)))
 
@@ -133,6 +139,30 @@ class Connection:
             self.close()
         self._socket.send(encode(message))
 
+    # --- events -----------------------------------------------------------------------------------------
+
+    def follow(self, listener: Listener) -> None:
+        """Bring events to the client, from the next turn on: the answer to its request comes first."""
+        self._unfollow()
+        self._listener = listener
+        self._loop.call_soon(listener.start)
+
+    def bring(self, frame: bytes) -> bool:
+        """Send an event. Whether the client takes more."""
+        self._socket.send(frame)
+        return self._socket.queued < EVENTS_UNREAD
+
+    def _on_sent(self, queued: int) -> None:
+        if self._listener is not None and not queued:
+            self._listener.resume()
+
+    def _unfollow(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    # --- given away, and the end ------------------------------------------------------------------------
+
     def release(self) -> tuple[socket.socket, bytes]:
         """Give the client away.
 
@@ -144,6 +174,7 @@ class Connection:
         if self._socket.queued:
             raise AttachRefused("read the answers to earlier requests before you attach")
         self._closed = True
+        self._unfollow()
         self._server.forget(self)
         return self._socket.release()
 
@@ -162,12 +193,14 @@ class Connection:
 
     def _on_close(self, reason: str) -> None:
         self._closed = True  # what it asked for goes on: a kill must not depend on who waits for it
+        self._unfollow()
         self._patience.cancel()
         self._server.forget(self)
 
     def close(self) -> None:
         """Hang up."""
         self._closed = True
+        self._unfollow()
         self._patience.cancel()
         self._socket.close()
         self._server.forget(self)

@@ -59,6 +59,7 @@ class Entry:
         obstacle: why its custodian can't be asked although it answers: it is of another version.
         known: whether the record says more than that somebody listens on that session's socket.
         due: what was observed is to be stored soon, and (True) against a power cut too; None: nothing is.
+        away: it was told that it is out of reach.
         unsaved: the disk took no note of what was observed, or of what was not to be.
     """
 
@@ -71,6 +72,7 @@ class Entry:
         self.lock = asyncio.Lock()
         self.saving = asyncio.Lock()
         self.due: bool | None = None
+        self.away = False
         self.unsaved = False
         self.gone = asyncio.Event()
         self.scope: str | None = None

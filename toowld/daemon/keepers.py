@@ -27,12 +27,14 @@ class CustodianKeeper:
         *,
         on_news: Callable[[Mapping[str, Any]], None],
         on_lost: Callable[[], None],
+        on_hangs: Callable[[], None],
     ) -> None:
         self.link = Link(
             sock,
             f"custodian of session {label}",
             on_event=lambda event: self._on_event(event, on_news),
             on_closed=on_lost,
+            on_hangs=on_hangs,
         )
         self._features: tuple[str, ...] | None = None  # None: as its Hello says
         self._events = 0

@@ -19,6 +19,7 @@ from typing import Any
 from toowld.daemon import process, restoring, setting
 from toowld.daemon.answering import Answering
 from toowld.daemon.entry import Entry
+from toowld.daemon.events import Bus
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News, is_custodian_alive
 from toowld.daemon.registry import Registry
@@ -52,7 +53,8 @@ class Lifecycle:
         settings: as they are now; replaced when they are read again.
         answering: hears what their programs ask.
 
-    What others hear of a session goes through here too (``on_news``, ``on_lost``, ``note_gone``, ``tell_name``).
+    What others hear of a session goes through here too (``on_news``, ``on_lost``, ``on_hangs``, ``tell_reach``,
+    ``note_gone``, ``tell_name``).
     """
 
     is_custodian_alive = staticmethod(is_custodian_alive)
@@ -64,6 +66,7 @@ class Lifecycle:
         registry: Registry,
         store: Store,
         answering: Answering,
+        bus: Bus,
     ) -> None:
         self.settings = settings
         self._following = paths.following
@@ -71,10 +74,12 @@ class Lifecycle:
         self._store = store
         self.zygote = Zygote()
         self.scopes = Scopes()
-        self._news = News(registry, store, answering)
+        self._news = News(registry, store, answering, bus)
         self._starting = Starting(paths, registry, store, self._news, self.zygote, self.scopes)
         self.on_news = self._news.on_news
         self.on_lost = self._news.on_lost
+        self.on_hangs = self._news.on_hangs
+        self.tell_reach = self._news.tell_reach
         self.note_gone = self._news.note_gone
         self.tell_name = self._news.tell_name
 
@@ -244,6 +249,7 @@ class Lifecycle:
         entry.custodian_build = build
         entry.gone.clear()
         entry.live = entry.live or info  # who is attached has been so before we came
+        self.tell_reach(entry)
         self.on_news(entry, keeper, info)
         if info.get("record", {}).get("name") != entry.record.name:  # it was renamed while it did not answer
             self.tell_name(entry)

@@ -31,6 +31,7 @@ class Link:
         what: names the peer in error messages ("custodian of build").
         on_event: gets the news that the peer sends.
         on_closed: the peer is gone; not called after `close`.
+        on_hangs: it has not answered in time, or has answered all again.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Link:
         *,
         on_event: Callable[[Event], None] | None = None,
         on_closed: Callable[[], None] | None = None,
+        on_hangs: Callable[[], None] | None = None,
     ) -> None:
         self._what = what
         self._on_event = on_event
         self._on_closed = on_closed
+        self._on_hangs = on_hangs
         self._answers: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._last_id = 0
         self._loop = asyncio.get_running_loop()
@@ -102,6 +105,8 @@ class Link:
                 return await future
         except TimeoutError:
             self.overdue.add(request_id)
+            if self._on_hangs is not None:
+                self._on_hangs()
             raise CustodianUnreachable(f"the {self._what} does not answer: see `toowld doctor`") from None
         finally:
             self._answers.pop(request_id, None)
@@ -120,7 +125,10 @@ class Link:
                     if not self.hello.done():
                         self.hello.set_result(message)
             case Response(request_id) | Failure(request_id):
-                self.overdue.discard(request_id)
+                if request_id in self.overdue:
+                    self.overdue.discard(request_id)
+                    if self._on_hangs is not None:
+                        self._on_hangs()
                 future = self._answers.get(request_id)
                 if future is None or future.done():
                     return

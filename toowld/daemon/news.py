@@ -13,9 +13,11 @@ import time
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
-from toowld.daemon import attendance, process, restoring
+from toowld.daemon import attendance, differences, process, restoring
 from toowld.daemon.answering import Answering
-from toowld.daemon.entry import Entry, Keeper
+from toowld.daemon.attendance import Visit
+from toowld.daemon.entry import MARKS, Entry, Keeper
+from toowld.daemon.events import Bus
 from toowld.daemon.keepers import CustodianKeeper
 from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store
@@ -26,12 +28,16 @@ from toowld.wire import seq_after_loss
 
 _log = logging.getLogger(__name__)
 
+#: When somebody typed last is stored for the time after a crash of everything; it may be that old then (seconds).
+NOTED_WITHIN = 60.0
+
 
 class News:
-    """Hears of sessions, and notes it. ``answering``: hears what their programs ask."""
+    """Hears of sessions, and notes it. ``answering``: hears what their programs ask; ``bus``: what happened."""
 
-    def __init__(self, registry: Registry, store: Store, answering: Answering) -> None:
+    def __init__(self, registry: Registry, store: Store, answering: Answering, bus: Bus) -> None:
         self._answering = answering
+        self._bus = bus
         self._registry = registry
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,6 +57,8 @@ class News:
         if entry.record.state is State.STARTING:
             return  # `Starting` is not done yet, and looks at `live` when it is
         self._tell(entry, attendance.changes(before, info))
+        for name, data in differences.of_news(before, info):
+            self._bus.publish(name, entry.record, data)
         if info["state"] == "ended":
             self._tell(entry, attendance.at_once(info, "the session ended"))  # they are given the rest by now
             reason, code, signum = (info.get(key) for key in ("end_reason", "exit_code", "exit_signal"))
@@ -67,14 +75,30 @@ class News:
         }
         if "cwd" in changes:
             changes["cwd_at"] = time.time()
-        if info["last_active_at"] > entry.record.last_active_at:
+        # With each command that a shell tells of comes news: the disk need not know each time. `live` does.
+        marks = any(before.get(key) != info.get(key) for key in MARKS) and not changes
+        if info["last_active_at"] > entry.record.last_active_at + (NOTED_WITHIN if marks else 0.0):
             changes["last_active_at"] = float(info["last_active_at"])
         if changes:
             self._registry.observe(entry, **changes)
 
-    def _tell(self, entry: Entry, texts: Iterable[str]) -> None:
-        for text in texts:
-            _log.info("session %s: %s", entry.record.id, text)
+    def _tell(self, entry: Entry, visits: Iterable[Visit]) -> None:
+        for visit in visits:
+            _log.info("session %s: %s", entry.record.id, visit.text)
+            self._bus.publish(visit.event, entry.record, visit.data)
+
+    def on_hangs(self, entry: Entry, keeper: Keeper) -> None:
+        """A keeper does not answer any more, or does again."""
+        if keeper is entry.keeper:
+            self.tell_reach(entry)
+
+    def tell_reach(self, entry: Entry) -> None:
+        """Tell that a session is out of reach, or is not any more, if that is news."""
+        away = entry.known and entry.display().startswith("unreachable")
+        if away != entry.away:
+            entry.away = away
+            if away or entry.running:
+                self._bus.publish("unreachable" if away else "reachable", entry.record, {})
 
     def on_lost(self, entry: Entry, keeper: Keeper) -> None:
         """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
@@ -116,6 +140,7 @@ class News:
         if gone:
             await self.note_gone(entry)
         else:  # the next tick adopts it again
+            self.tell_reach(entry)
             _log.warning("session %s: its custodian lives, but the link broke; trying again", record.id)
 
     async def note_gone(self, entry: Entry) -> None:
@@ -189,6 +214,7 @@ class News:
                 end_requested=requested,
                 error=error,
                 ended_at=time.time(),
+                last_active_at=max(record.last_active_at, entry.live.get("last_active_at", 0.0)),
                 next_seq=next_seq,
             )
         keeper, entry.keeper = entry.keeper, None

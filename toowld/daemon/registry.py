@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from toowld.daemon.entry import Entry
+from toowld.daemon.events import Bus
 from toowld.daemon.saving import Saving
 from toowld.daemon.store import Store, StoreError
 from toowld.errors import RefusedError, SessionAmbiguous, SessionNotFound
@@ -33,10 +34,11 @@ _NAME = re.compile(r"[^\W_][\w.@:+-]{0,63}")
 
 
 class Registry:
-    """All entries."""
+    """All entries. ``bus``: is told what becomes of them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
+        self._bus = bus
         self._saving = Saving(store)
         self._entries: dict[str, Entry] = {}
         self._promised: list[Record] = []  # as they will be, once they are stored
@@ -68,7 +70,9 @@ class Registry:
                 with suppress(StoreError):  # then the next daemon shows what is left
                     self._store.forget(record.id)
                 raise
-            return self.add(record)
+            entry = self.add(record)
+            self._bus.publish("created", record, {"persistent": record.persistent})
+            return entry
 
     def rebuild(self, record: Record) -> Entry:
         """Take in a session that is there, whether the disk takes its record or not."""
@@ -131,7 +135,12 @@ class Registry:
                     raise
                 entry.unsaved = False
                 # Added to what was observed meanwhile. That is stored next.
-                entry.record = change(entry.record)
+                self._become(entry, change(entry.record))
+
+    def _become(self, entry: Entry, record: Record) -> None:
+        before, entry.record = entry.record, record
+        if entry.known:
+            self._bus.record_changed(before, record)
 
     @contextmanager
     def _promising(self, record: Record) -> Iterator[None]:
@@ -146,7 +155,7 @@ class Registry:
 
         It is stored soon; see `stored`.
         """
-        entry.record = entry.record.changed(**facts)
+        self._become(entry, entry.record.changed(**facts))
         if not entry.known:
             return
         if entry.due is None:  # else that is waited for already
@@ -186,6 +195,8 @@ class Registry:
     def drop(self, entry: Entry) -> None:
         """Take an entry out that never was on disk, or can't be removed from there."""
         del self._entries[entry.record.id]
+        if entry.known:
+            self._bus.publish("removed", entry.record, {})
 
     async def forget(self, entry: Entry) -> None:
         """Remove the record and the log.

@@ -24,6 +24,7 @@ from toowld.daemon import limits
 from toowld.daemon.adopt import Adoption
 from toowld.daemon.answering import Answering
 from toowld.daemon.broker import Broker
+from toowld.daemon.events import Bus
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Registry
 from toowld.daemon.screens import LOOK_EVERY, Screens
@@ -69,10 +70,11 @@ class Daemon:
         self._listener: socket.socket
         self._inode = -1
         self._store = Store(paths.sessions)
-        self._registry = Registry(self._store)
+        self._bus = Bus()
+        self._registry = Registry(self._store, self._bus)
         self._screens = Screens()
         answering = Answering(self._screens, self._store)
-        self._lifecycle = Lifecycle(paths, self._settings, self._registry, self._store, answering)
+        self._lifecycle = Lifecycle(paths, self._settings, self._registry, self._store, answering, self._bus)
         self._adoption = Adoption(paths.custodians, self._registry, self._store, self._lifecycle)
         own = {
             "status": self._status,
@@ -81,7 +83,9 @@ class Daemon:
             "reload": self._on_reload,
             "settings": self._on_settings,
         }
-        self._broker = Broker(self._registry, self._store, self._lifecycle, self._screens, own, self._gate)
+        self._broker = Broker(
+            self._registry, self._store, self._lifecycle, self._screens, self._bus, own, self._gate
+        )
 
     async def run(self) -> None:
         """Serve until told to stop.

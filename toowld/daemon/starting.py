@@ -127,6 +127,7 @@ class Starting:
             record.label,
             on_news=lambda info: self._news.on_news(entry, keeper, info),
             on_lost=lambda: self._news.on_lost(entry, keeper),
+            on_hangs=lambda: self._news.on_hangs(entry, keeper),
         )
         try:
             hello = await asyncio.wait_for(keeper.link.hello, START_TIMEOUT)
