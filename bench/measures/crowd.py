@@ -98,10 +98,13 @@ def _memory(run: Run, members: Sequence[Member], count: int) -> None:
 
 
 def _idle(run: Run, members: Sequence[Member], count: int) -> None:
-    """How often anything wakes up while nothing happens. All contenders at the same time: none disturbs another."""
-    time.sleep(1)
+    """How often anything wakes up while nothing happens. All contenders at the same time: none disturbs another.
+
+    Over what any of them does every half a minute; not over what it still does for the sessions that were just made.
+    """
+    time.sleep(run.amount(35, 1, 1))
     before = {member.name: _Activity.of(member.contender) for member in members}
-    time.sleep(run.amount(10, 3, 1))
+    time.sleep(run.amount(30, 3, 1))
     for member in members:
         now, then = _Activity.of(member.contender), before[member.name]
         seconds = now.at - then.at

@@ -101,7 +101,13 @@ class Link:
 
     def changed(self, condition: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
         """Wait for news."""
-        return self._first(lambda m: m.data if isinstance(m, Event) and condition(m.data) else None)
+
+        def news(message: Message) -> Mapping[str, Any] | None:
+            if isinstance(message, Event) and message.name == "changed" and condition(message.data):
+                return message.data
+            return None
+
+        return self._first(news)
 
     def close(self) -> None:
         self.sock.close()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.daemon.steps import displayed, listed, shell
+from tests.daemon.steps import displayed, listed, settings, shell
 from tests.harness import Sandbox, wait_for
 from toowld.daemon.process import sleeps
 
@@ -54,6 +54,33 @@ def test_one_at_rest_is_not_woken(sandbox: Sandbox) -> None:
     shown = [listed(sandbox)["work"] for _ in range(20)]
     assert switches(info["custodian_pid"]) == before
     assert all(one == shown[0] for one in shown)
+
+
+def test_one_that_prints_nothing_is_at_rest_from_the_start(sandbox: Sandbox) -> None:
+    sandbox.up()
+    pid = sandbox.new("/bin/cat", name="work")["custodian_pid"]
+    wait_for(lambda: sleeps(pid))
+    before = switches(pid)
+    for _ in range(5):
+        assert listed(sandbox)["work"]["display"] == "detached"
+    assert switches(pid) == before
+
+
+def test_the_daemon_itself_leaves_it_alone_after_a_while(sandbox: Sandbox) -> None:
+    settings(sandbox, tick=0.02)
+    daemon = sandbox.up()
+    info = sandbox.new("/bin/cat", name="cat")
+    sandbox.send("cat", b"x")
+    printed(sandbox, info["id"], 1)
+
+    def woken() -> int:
+        """How often it was, in some tens of ticks."""
+        before, until = switches(info["custodian_pid"]), switches(daemon) + 50
+        wait_for(lambda: switches(daemon) >= until)
+        return switches(info["custodian_pid"]) - before
+
+    wait_for(lambda: woken() == 0)
+    assert listed(sandbox)["cat"]["seq"] == 1
 
 
 def test_what_it_prints_is_seen(sandbox: Sandbox) -> None:

@@ -28,7 +28,7 @@ def old_package(box: Sandbox, *, features: bool = True) -> str:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     change(folder / "toowld/__init__.py", f'"{__version__}"', f'"{OLD}"')
     if not features:
-        change(folder / "toowld/custodian/keeper.py", 'FEATURES = ("Upgrade", ', 'FEATURES = ("Aged", ')
+        change(folder / "toowld/custodian/keeper.py", 'FEATURES = ("Upgrade", ', 'FEATURES = ("Aging", ')
     return str(folder)
 
 

@@ -44,7 +44,7 @@ START_TIMEOUT = 10.0
 MAX_NAME = 256
 
 #: What a daemon may ask of us that not every custodian can do.
-FEATURES = ("Upgrade", "Aged")
+FEATURES = ("Upgrade", "Aging")
 
 #: After the end: how long a daemon that is there may take to note how it ended (seconds).
 ACKNOWLEDGE_TIMEOUT = 5.0
@@ -190,27 +190,29 @@ class Custodian:
             self._loop.stop()
             raise
         _shield_from_oom()
-        link.subscribed = True
-        return self._info()
+        return self._subscribe(link, request, fds)
 
     def _subscribe(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
-        self._running_host()
         link.subscribed = True
-        return self._info()
+        return self._informed(link)
 
     def _asked(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
         if self._socket_file is not None:
             self._socket_file.look()
-        if link.subscribed and request.params.get("watch") is True:
-            link.watches = True
+        return self._informed(link)
+
+    def _informed(self, link: Link) -> dict[str, Any]:
+        """How the session is, for one who hears of it when that is not so any more, if it has subscribed."""
+        if link.subscribed:
+            link.informed = True
             self._running_host().on_next_turn(self._age)
         return self._info()
 
     def _age(self) -> None:
         """What was told is not so any more: say only that, once, however busy the session is."""
         frame = encode(Event("aged"))
-        for link in [link for link in self._links if link.watches]:
-            link.watches = False
+        for link in [link for link in self._links if link.informed]:
+            link.informed = False
             if link.socket.queued:
                 link.behind = True
             else:
@@ -397,12 +399,14 @@ class Custodian:
                     True  # a daemon that is stopped gets the last state when it goes on, not all of them
                 )
             else:
+                link.informed = True
                 link.socket.send(frame)
+        self._host.on_next_turn(self._age)
 
     def _on_link_took(self, link: Link, queued: int) -> None:
         if link.behind and not queued:
             link.behind = False
-            link.socket.send(encode(Event("changed", self._info())))
+            link.socket.send(encode(Event("changed", self._informed(link))))
 
     def _on_host_finished(self) -> None:
         self._host_finished = True

@@ -30,8 +30,8 @@ class Link:
     Attributes:
         subscribed: wants the news.
         behind: there is news that it was not sent, as it takes nothing.
-        watches: wants to hear when what it was told is not so any more. Not kept over an upgrade: then all who are
-            subscribed are told the news.
+        informed: what it was told last is still so. Not kept over an upgrade: then all who are subscribed are told
+            the news.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Link:
     ) -> None:
         self.subscribed = False
         self.behind = False
-        self.watches = False
+        self.informed = False
         self.greeted = False
         self._on_closed = on_closed
         self._on_message = on_message

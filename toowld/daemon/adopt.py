@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from toowld.session import Record, State
 from toowld.session.record import UNKNOWN_STATE
 
 _log = logging.getLogger(__name__)
+
+#: Times of files come from a clock of its own, which ticks every 10 ms at the slowest (nanoseconds).
+_STAMP_LASTS = 1_000_000_000
 
 _SOCKET_NAME = re.compile(r"([0-9a-f]{8})\.sock")
 
@@ -47,6 +51,7 @@ class Adoption:
         self._store = store
         self._lifecycle = lifecycle
         self._meetings: dict[str, asyncio.Task[None]] = {}  # with custodians that have not answered yet
+        self._seen: int | None = None  # when the folder last changed before a scan that found all of it
 
     async def run(self) -> None:
         """The scan at the start. Takes no longer than the timeout for one custodian, however many there are."""
@@ -257,9 +262,18 @@ class Adoption:
 
     async def tick(self) -> None:
         """Try again what did not answer, and take in what came back."""
-        await self._have_them_look()
-        await self.scan()
-        await self._settle()
+        seen = self._folder.stat().st_mtime_ns
+        if seen != self._seen or any(map(_is_adrift, self._registry)):
+            await self._have_them_look()
+            await self.scan()
+            await self._settle()
+            # What comes within the same tick of the clock of the file system leaves the time as it is.
+            self._seen = seen if time.time_ns() - seen > _STAMP_LASTS else None
+
+
+def _is_adrift(entry: Entry) -> bool:
+    """Whether a session should have a keeper, and has none."""
+    return entry.running and entry.keeper is None
 
 
 def _is_leaving(entry: Entry) -> bool:

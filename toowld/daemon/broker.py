@@ -156,18 +156,11 @@ class Broker:
         return {"sessions": sorted(infos, key=lambda info: info["last_active_at"], reverse=True)}
 
     async def _refresh(self, entry: Entry) -> None:
-        keeper = entry.keeper
         if entry.record.state is State.ENDED and "log_bytes" not in entry.live:  # of an earlier daemon's time
             reader = LogReader(self._store.folder(entry.record.id))
             with contextlib.suppress(OSError):  # unreadable; whoever wants to read it is told
                 entry.live = {**entry.live, "log_bytes": await asyncio.to_thread(lambda: reader.bytes_used)}
-        if keeper is None or keeper.hangs:  # asked already; its answer makes it reachable again
-            return
-        try:
-            info = await keeper.request("info", timeout=REFRESH_TIMEOUT)
-        except ToowlError:
-            return
-        self._lifecycle.on_news(entry, keeper, info)
+        await self._lifecycle.ask(entry, REFRESH_TIMEOUT)
 
     def _at_rest(self, entry: Entry) -> bool:
         """Whether all is known of a session without asking its custodian: with hundreds, that is so for most.
@@ -175,7 +168,7 @@ class Broker:
         Where its child goes, a custodian does not notice; and one that is stopped has to be found out.
         """
         keeper, record = entry.keeper, entry.record
-        if keeper is None or not keeper.is_quiet or not process.sleeps(record.custodian_pid):
+        if keeper is None or keeper.rest is None or not process.sleeps(record.custodian_pid):
             return False
         cwd = pack_text(control.child_cwd(record.pid)) or record.cwd
         if cwd != record.cwd:

@@ -38,8 +38,15 @@ class Keeper(Protocol):
         """Whether it has not answered in time, and not since."""
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing has happened there since it was last asked for ``info``."""
+    def ages(self) -> bool:
+        """Whether it tells when what it said of itself is not so any more."""
+
+    @property
+    def rest(self) -> int | None:
+        """While nothing has happened there since it last said how it is: a number, another one each time.
+
+        None: something has, or it does not tell.
+        """
 
     def close(self) -> None:
         """Let go. A persistent session goes on."""
@@ -87,6 +94,21 @@ class Entry:
     def clients(self) -> int:
         return int(self.live.get("clients", 0)) if self.running else 0
 
+    @property
+    def rest(self) -> int | None:
+        """While its log does not grow: a number, another one after each time that it did. None: it may grow."""
+        if self.running:
+            return None if self.keeper is None else self.keeper.rest
+        return None if self.live.get("degraded") else -1 - self.record.version
+
+    @property
+    def state(self) -> State:
+        """The record's, unless its keeper is out of reach."""
+        state = self.record.state
+        if state is State.RUNNING and (self.keeper is None or self.keeper.hangs):
+            return State.UNREACHABLE
+        return state
+
     def shown(self) -> Display:
         """The state as people are shown it."""
         return displays.shown(
@@ -104,15 +126,13 @@ class Entry:
     def info(self) -> dict[str, Any]:
         """One object of ``list``."""
         record, live = self.record, self.live
-        shown = self.shown()
-        unreachable = shown.word.startswith("unreachable")
-        running = self.running
+        shown, state, running = self.shown(), self.state, self.running
         return {
             "id": record.id,
             "name": record.name,
             "tags": dict(record.tags),
             "persistent": record.persistent,
-            "state": "unreachable" if unreachable else record.state.value,
+            "state": state.value,
             "display": shown.word,
             "glyph": shown.glyph,
             "sentence": shown.sentence,
@@ -120,7 +140,7 @@ class Entry:
             "exit_code": record.exit_code,
             "exit_signal": record.exit_signal,
             "ended_at": None if running else record.ended_at,
-            "error": record.error or (self.obstacle if unreachable else None),
+            "error": record.error or (self.obstacle if state is State.UNREACHABLE else None),
             "restorable": record.restorable,
             "on_restore": record.on_restore,
             "clients": self.clients,

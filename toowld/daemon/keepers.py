@@ -13,6 +13,12 @@ from toowld.errors import AttachRefused
 from toowld.host import SessionHost, control
 from toowld.wire import Event
 
+#: The feature of custodians that tell when what they said of themselves is not so any more.
+AGING = "Aging"
+
+#: What is answered with how the session is.
+_INFORMING = ("start", "subscribe", "info")
+
 #: The feature of custodians that can replace their code.
 UPGRADE = "Upgrade"
 
@@ -36,14 +42,15 @@ class CustodianKeeper:
             on_closed=on_lost,
             on_hangs=on_hangs,
         )
-        self._features: tuple[str, ...] | None = None  # None: as its Hello says
+        self._features: tuple[str, ...] | None = None  # None: its Hello was not looked at yet
         self._events = 0
-        self._info_at: int | None = None  # the number of events when it was last asked how it is
+        self._info_at: int | None = None  # the number of events when it last said how it is
         self.link.greet()
 
     def _on_event(self, event: Event, on_news: Callable[[Mapping[str, Any]], None]) -> None:
         self._events += 1
         if event.name == "changed":
+            self._info_at = self._events
             on_news(event.data)
 
     @property
@@ -51,28 +58,30 @@ class CustodianKeeper:
         return bool(self.link.overdue)
 
     @property
-    def is_quiet(self) -> bool:
-        return self._info_at == self._events and "Aged" in self.features
+    def ages(self) -> bool:
+        return AGING in self.features
+
+    @property
+    def rest(self) -> int | None:
+        return self._events if self._info_at == self._events and self.ages else None
 
     @property
     def features(self) -> tuple[str, ...]:
         """What it says that it can do, of what not every custodian can."""
-        if self._features is not None:
-            return self._features
-        named = self.link.hello.result().about.get("features")
-        return (
-            tuple(feature for feature in named if isinstance(feature, str)) if isinstance(named, list) else ()
-        )
+        if self._features is None:
+            named = self.link.hello.result().about.get("features")
+            listed = named if isinstance(named, list) else []
+            self._features = tuple(feature for feature in listed if isinstance(feature, str))
+        return self._features
 
     async def request(
         self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float = REQUEST_TIMEOUT
     ) -> Mapping[str, Any]:
-        if method != "info":
-            return await self.link.request(method, params, timeout=timeout)
         events = self._events
-        info = await self.link.request(method, {"watch": True}, timeout=timeout)
-        self._info_at = events  # if something has come meanwhile, it may be newer than the answer
-        return info
+        answer = await self.link.request(method, params, timeout=timeout)
+        if method in _INFORMING:
+            self._info_at = events  # if something has come meanwhile, it may be newer than the answer
+        return answer
 
     async def upgrade(self, params: Mapping[str, Any], *, timeout: float) -> Mapping[str, Any]:
         """Have other code go on there.
@@ -109,7 +118,8 @@ class LocalKeeper:
     """A standard session, or a look at an ended one: the engine runs in this process."""
 
     hangs = False
-    is_quiet = False  # asking costs nothing
+    ages = False  # asking costs nothing
+    rest = None
 
     def __init__(self, host: SessionHost) -> None:
         self.host = host

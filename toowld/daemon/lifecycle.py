@@ -21,6 +21,7 @@ from toowld.daemon.answering import Answering
 from toowld.daemon.entry import Entry
 from toowld.daemon.events import Bus
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
+from toowld.daemon.link import REQUEST_TIMEOUT
 from toowld.daemon.news import News, is_custodian_alive
 from toowld.daemon.registry import Registry
 from toowld.daemon.starting import Starting, inheritable
@@ -53,7 +54,7 @@ class Lifecycle:
         settings: as they are now; replaced when they are read again.
         answering: hears what their programs ask.
 
-    What others hear of a session goes through here too (``on_news``, ``on_lost``, ``on_hangs``, ``tell_reach``,
+    What others hear of a session goes through here too (``ask``, ``on_news``, ``on_lost``, ``on_hangs``, ``tell_reach``,
     ``note_gone``, ``tell_name``).
     """
 
@@ -76,6 +77,7 @@ class Lifecycle:
         self.scopes = Scopes()
         self._news = News(registry, store, answering, bus)
         self._starting = Starting(paths, registry, store, self._news, self.zygote, self.scopes)
+        self.ask = self._news.ask
         self.on_news = self._news.on_news
         self.on_lost = self._news.on_lost
         self.on_hangs = self._news.on_hangs
@@ -427,11 +429,11 @@ class Lifecycle:
     async def tick(self) -> None:
         """Forget sessions that ended as somebody wanted, long enough ago; the others stay.
 
-        Also notes where running ones are, without waking anybody for it: there they begin again one day.
+        Also notes where running ones are: there they begin again one day.
         """
+        await asyncio.gather(*(self._come_to_rest(entry) for entry in self._registry if entry.rest is None))
         now = time.time()
         for entry in self._registry:
-            self._note_folder(entry)
             record = entry.record
             if not record.ended_as_wanted or entry.lock.locked():
                 continue
@@ -440,6 +442,15 @@ class Lifecycle:
                     await self.remove(entry)
                 except ToowlError as error:
                     _log.warning("%s", error)
+
+    async def _come_to_rest(self, entry: Entry) -> None:
+        """Hear how a session is. From then on nobody looks at it, until its keeper tells that something happened."""
+        if entry.record.state is not State.RUNNING:
+            return
+        if entry.keeper is not None and entry.keeper.ages:
+            await self.ask(entry, REQUEST_TIMEOUT)
+        else:  # it is not woken for that
+            self._note_folder(entry)
 
     def _note_folder(self, entry: Entry) -> None:
         record = entry.record

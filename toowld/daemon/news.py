@@ -100,6 +100,17 @@ class News:
             if away or entry.running:
                 self._bus.publish("unreachable" if away else "reachable", entry.record, {})
 
+    async def ask(self, entry: Entry, timeout: float) -> None:
+        """Ask a session's keeper how it is, unless it has not answered yet when it was asked before."""
+        keeper = entry.keeper
+        if keeper is None or keeper.hangs:  # its answer makes it reachable again
+            return
+        try:
+            info = await keeper.request("info", timeout=timeout)
+        except ToowlError:
+            return
+        self.on_news(entry, keeper, info)
+
     def on_lost(self, entry: Entry, keeper: Keeper) -> None:
         """The link to a custodian broke. It is gone, or it let go of us; its process tells which."""
         if keeper is not entry.keeper:

@@ -4,7 +4,7 @@ The daemon itself has no model of any session in memory. A picture is made from 
 it, by a helper process. In between, another helper follows the logs of sessions that have printed `FOLLOW_EVERY`
 since their snapshot, one at a time and with a low claim to the processor: so a picture never takes long, and what the
 screen owes to output that the log no longer holds is kept. Sessions that print little cost two ``stat`` per look,
-and where none prints, looks are rare.
+those at rest nothing, and where none prints, looks are rare.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,12 @@ _NICE = 10
 
 @define
 class _Log:
-    """One session's log, as it was at the last look. ``end`` is where its output ends, or a little more."""
+    """One session's log, as it was at the last look. ``end`` is where its output ends, or a little more.
 
+    ``rest``: see `look`.
+    """
+
+    rest: int | None = None
     seen: tuple[int, int] = (0, 0)
     newest: str = ""
     end: int = 0
@@ -92,20 +96,26 @@ class Screens:
         """Sessions whose screens could not be followed, and why; for the doctor."""
         return {name: log.problem for name, log in self._logs.items() if log.problem}
 
-    async def look(self, folders: Iterable[Path]) -> float:
-        """Bring the snapshots of these sessions up to date, as far as that is due. Returns when to look again (s)."""
-        known = list(folders)
+    async def look(self, folders: Mapping[Path, int | None]) -> float:
+        """Bring the snapshots of these sessions up to date, as far as that is due. Returns when to look again (s).
+
+        Args:
+            folders: of each session, and the `Entry.rest` of that: while it stays the same number, the log does too.
+        """
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        while due := await asyncio.to_thread(self._due, known):
+        while due := await asyncio.to_thread(self._due, folders):
             for folder in due:
                 await self._follow(folder)
         return self._pause
 
-    def _due(self, folders: list[Path]) -> list[Path]:
+    def _due(self, folders: Mapping[Path, int | None]) -> list[Path]:
         """In a thread: those who have printed most since their snapshot first."""
         logs = {}
-        for folder in folders:
+        for folder, rest in folders.items():
             log = logs[folder.name] = self._logs.get(folder.name) or _Log()
+            if rest is not None and rest == log.rest:
+                continue
+            log.rest = rest
             before = log.seen
             _measure(folder, log)
             if log.seen != before:

@@ -164,8 +164,7 @@ class Daemon:
             self._listen()
 
     def _announce(self) -> None:
-        counts = self._counts()
-        text = f"{counts['total']} sessions, {counts['persistent']} of them persistent"
+        text = self._summary()
         _log.info("ready: %s; persistent sessions are %s", text, "on" if self._gate else "off")
         self._notifier.ready(text)
 
@@ -202,8 +201,8 @@ class Daemon:
                 await self._registry.save_again()
             except (OSError, ToowlError) as error:
                 _log.error("tick: %s", error)
-            counts = self._counts()
-            self._notifier.status(f"{counts['total']} sessions, {counts['persistent']} of them persistent")
+            if self._notifier.connected:
+                self._notifier.status(self._summary())
 
     async def _feed_watchdog(self) -> None:
         interval = self._notifier.watchdog_interval
@@ -216,19 +215,23 @@ class Daemon:
         while True:
             await asyncio.sleep(pause)
             pause = await self._screens.look(
-                [self._store.folder(entry.record.id) for entry in self._registry]
+                {self._store.folder(entry.record.id): entry.rest for entry in self._registry}
             )
 
     # --- requests about ourselves -----------------------------------------------------------------------
 
+    def _summary(self) -> str:
+        counts = self._counts()
+        return f"{counts['total']} sessions, {counts['persistent']} of them persistent"
+
     def _counts(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
         for entry in self._registry:
-            state = entry.info()["state"]
+            state = entry.state
             counts["total"] += 1
             counts["persistent"] += entry.record.persistent
-            counts["ended"] += state == State.ENDED.value
-            counts["unreachable"] += state == State.UNREACHABLE.value
+            counts["ended"] += state is State.ENDED
+            counts["unreachable"] += state is State.UNREACHABLE
             counts["standard_running"] += not entry.record.persistent and entry.running
         return {
             name: counts[name] for name in ("total", "persistent", "standard_running", "ended", "unreachable")

@@ -144,7 +144,7 @@ class Starting:
             )
             await self._registry.stored(entry)  # should we die now, the next daemon knows whom to look for
             entry.keeper = keeper
-            info = await keeper.link.request("start", params, timeout=START_TIMEOUT)
+            info = await keeper.request("start", params, timeout=START_TIMEOUT)
         except BaseException as error:
             keeper.close()
             started = process.started_at(pid)

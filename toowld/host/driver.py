@@ -61,7 +61,7 @@ class SessionHost:
         self._trace = trace
         self._terminal = Terminal(loop, self.tell)
         self._scrollback = Scrollback(
-            loop, log, folder=lambda: self._terminal.folder, on_changed=self._on_changed
+            loop, log, folder=lambda: self._terminal.folder, on_changed=self._note_change
         )
         self._clients = Clients(
             loop,
@@ -76,6 +76,7 @@ class SessionHost:
         self._effects: deque[do.Effect] = deque()
         self._running = False
         self._on_turn: Callable[[], None] | None = None
+        self._changed = False
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._finished = False
@@ -96,7 +97,7 @@ class SessionHost:
             do.SignalSession: self._terminal.signal,
             do.ClosePty: self._close_pty,
             do.CloseClient: self._clients.dismiss,
-            do.Changed: lambda effect: self._on_changed(),
+            do.Changed: lambda effect: self._note_change(),
             do.Finished: lambda effect: self._finish(),
         }
 
@@ -283,7 +284,11 @@ class SessionHost:
         try:
             self._perform()  # what had to wait for the disk
             first = True
-            while self._events:
+            while self._events or self._changed:
+                if not self._events:  # told once, and when nothing more of this turn makes it old
+                    self._changed = False
+                    self._on_changed()
+                    continue
                 event = self._events.popleft()
                 if self._trace is not None:
                     self._trace(event)
@@ -333,6 +338,12 @@ class SessionHost:
             self._set_timer()
 
     # --- what touches more than one side ----------------------------------------------------------------
+
+    def _note_change(self) -> None:
+        if self._running:
+            self._changed = True
+        else:
+            self._on_changed()
 
     def _write_pty(self, effect: do.WritePty) -> None:
         self.last_active_at = time.time()
