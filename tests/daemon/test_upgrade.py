@@ -84,7 +84,7 @@ def test_from_an_older_toowl(sandbox: Sandbox) -> None:
     assert before == {"one": OLD, "two": OLD, "new": __version__}
     table = sandbox.terminal("toowl", "ls")
     table.expect("2 kept by another version of toowl: `toowld upgrade --all`")
-    assert table.text.count(f"P detached, toowl {before['one']}") == 2
+    assert table.text.count(f"detached, toowl {before['one']}") == 2
     assert sandbox.toowl("ls").stderr == "", "a script is not told"
     told = sandbox.toowl("info", "one").stdout
     assert f"{OLD}; `toowld upgrade {one}` has it go on with {__version__}" in told
