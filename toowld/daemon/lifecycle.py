@@ -54,8 +54,8 @@ class Lifecycle:
         settings: as they are now; replaced when they are read again.
         answering: hears what their programs ask.
 
-    What others hear of a session goes through here too (``ask``, ``on_news``, ``on_lost``, ``on_hangs``, ``tell_reach``,
-    ``note_gone``, ``tell_name``).
+    What others hear of a session goes through here too (``ask``, ``on_news``, ``on_lost``, ``on_hangs``,
+    ``tell_reach``, ``note_gone``, ``tell_name``).
     """
 
     is_custodian_alive = staticmethod(is_custodian_alive)
