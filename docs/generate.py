@@ -195,10 +195,10 @@ def _configuration() -> Iterator[str]:
     for table, made in schema.TABLES.items():
         yield f"\n## [{table}]\n"
         yield from _about(made)
-        if (free := schema.free(table)) is not None:
-            yield f"{free.means} ({example.wanted(free)})."
-        else:
+        if schema.keys(table):
             yield from _markdown_table(*_COLUMNS, _configuration_rows(table))
+        if (free := schema.free(table)) is not None:
+            yield f"\n{free.means} ({example.wanted(free)})."
     yield f'\n## [{schema.CONNECTIONS}."USER@HOST"]\n'
     keys = ", ".join(f"`{name}`" for name in schema.of_connections())
     yield f"For sessions that are made over that connection; goes before [defaults]. It may have: {keys}."

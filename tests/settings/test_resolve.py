@@ -58,7 +58,9 @@ def test_environment_goes_before_file_goes_before_default(full: str) -> None:
         schema.Kind.WORD: ("'latest'", "smallest", "latest", "smallest"),
         schema.Kind.TEXTS: ('["A"]', "B", ("A",), ("B",)),
     }
-    in_file, in_environment, first, second = samples.get(key.kind, ("70000", "80000", 70000, 80000))
+    in_file, in_environment, first, second = samples.get(
+        key.kind, ("17000000", "18000000", 17000000, 18000000)
+    )
     text, environ = f"[{table}]\n{name} = {in_file}\n", {variable(full): in_environment}
     for has_file, has_environment in itertools.product((False, True), repeat=2):
         found = settings(text if has_file else "", environ if has_environment else {})

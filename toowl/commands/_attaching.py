@@ -46,11 +46,16 @@ def create(
     on_restore: str | None = None,
     size_policy: str | None = None,
     start: bool = True,
+    settings: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make a session as seen from here: our environment, our folder, our terminal's size.
 
     ``start``: and start its program; else it waits for that.
     """
+    if settings and "Settings" not in client.hello.about.get("features", ()):
+        raise RefusedError(
+            f"the daemon is too old for {', '.join(settings)}: restart it first; persistent sessions live on"
+        )
     size = terminal_size(next(filter(_is_terminal, (1, 0, 2)), 1))
     made = client.request(
         "new" if start else "prepare",
@@ -65,6 +70,7 @@ def create(
         cols=size.cols,
         size_policy=size_policy,
         persistent=persistent,
+        settings=settings or {},
         on_restore=None if on_restore is None else pack_text(on_restore),
     )
     notices(made)

@@ -85,12 +85,40 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("created", moment("created_at")),
         ("last active", moment("last_active_at")),
         ("ended", moment("ended_at")),
+        ("", _cause(info)),
+        ("ends", _ends(info)),
+        ("limits", _limits(info)),
         ("output so far", size(info["seq"] % SEQ_LEAP) if isinstance(info.get("seq"), int) else None),
         ("scrollback kept", _kept(info)),
         ("log", text("log_dir")),
         ("log error", text("log_error")),
     ]
     return [(key, value) for key, value in found if value is not None]
+
+
+def _cause(info: dict[str, Any]) -> str | None:
+    """Why toowld ended it by itself."""
+    cause = (info.get("record") or {}).get("end_cause")
+    return f"ended by toowld: {safe(str(cause))}" if cause else None
+
+
+def _ends(info: dict[str, Any]) -> str | None:
+    """When it ends by itself."""
+    left = info.get("ends_in")
+    if not isinstance(left, int | float):
+        return None
+    return f"in {age(left)}" + (", unless somebody attaches" if info.get("ends_unless_attached") else "")
+
+
+def _limits(info: dict[str, Any]) -> str | None:
+    """What its programs may use of the machine."""
+    limits = (info.get("record") or {}).get("confined") or {}
+    parts = {
+        "memory_max": lambda value: f"memory {size(value)}",
+        "cpu_quota": lambda value: f"CPU {value:g} %",
+        "tasks_max": lambda value: f"{value} tasks",
+    }
+    return ", ".join(parts[name](value) for name, value in limits.items() if name in parts) or None
 
 
 def _tags(info: dict[str, Any]) -> str | None:

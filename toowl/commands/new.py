@@ -9,13 +9,17 @@ from toowld.errors import UsageError
 
 SUMMARY = "make a session"
 
+#: Options that are settings of the session (docs/configuration.md).
+_SETTINGS = ("idle_timeout", "ttl", "memory_max", "cpu_quota", "tasks_max")
+
 
 def parser() -> Parser:
     made = command_parser(
         "new",
         SUMMARY,
         usage="toowl new [-d|--awaiting] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
-        "[--size smallest|latest] [--on-restore CMDLINE] [-- CMD ARG...]",
+        "[--size smallest|latest] [--on-restore CMDLINE] [--idle-timeout TIME] [--ttl TIME] [--memory-max BYTES] "
+        "[--cpu-quota PERCENT] [--tasks-max COUNT] [-- CMD ARG...]",
         description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
         gets your environment, umask and limits, and the folder that you are in. Starts the daemon if none runs.""",
         examples=(
@@ -29,6 +33,10 @@ def parser() -> Parser:
                 "a shell; after a reboot, vim is offered in its place",
             ),
             ("toowl new --awaiting -n deploy -- ./deploy.sh", "all set; `toowl start deploy` runs it"),
+            (
+                "toowl new -n try --ttl 2h --memory-max 2G",
+                "gone in two hours; its programs may take 2 GiB together",
+            ),
             ("toowl new --cwd /srv --env EDITOR=vi", "in another folder, with one more variable"),
         ),
     )
@@ -70,6 +78,25 @@ def parser() -> Parser:
         help="what your shell is to run when the session was lost (a reboot) and is attached or restored: "
         "it is shown, and waits for Enter",
     )
+    made.add_argument(
+        "--idle-timeout",
+        metavar="TIME",
+        help="end it when nobody was attached for so long: seconds, or 30min, 12h, 2d; 0: never",
+    )
+    made.add_argument(
+        "--ttl", metavar="TIME", help="end it when its program has run for so long, whoever is attached"
+    )
+    made.add_argument(
+        "--memory-max",
+        metavar="BYTES",
+        help="what its programs may take of memory together: bytes, or 512M, 2GiB; these three need systemd",
+    )
+    made.add_argument(
+        "--cpu-quota",
+        metavar="PERCENT",
+        help="what they may take of the processors: 50%% of one, 200%% are two",
+    )
+    made.add_argument("--tasks-max", metavar="COUNT", help="how many processes and threads they may have")
     made.add_argument("command", metavar="CMD", nargs="*", help="what to run, and its arguments, after --")
     return made
 
@@ -97,6 +124,7 @@ def run(argv: list[str]) -> int:
             on_restore=args.on_restore,
             size_policy=args.size,
             start=not args.awaiting,
+            settings={name: value for name in _SETTINGS if (value := getattr(args, name)) is not None},
         )
         if aside:
             print(made["id"])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toowld.daemon import process, salvage
+from toowld.daemon.consistency import compare
 from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
@@ -262,6 +263,7 @@ class Adoption:
 
     async def tick(self) -> None:
         """Try again what did not answer, and take in what came back."""
+        await compare(self._registry, self._store)
         seen = self._folder.stat().st_mtime_ns
         if seen != self._seen or any(map(_is_adrift, self._registry)):
             await self._have_them_look()

@@ -50,7 +50,7 @@ ATTACH_PATIENCE = 3.0
 #: How long `list` waits for custodians that are slow to say how they are (seconds).
 REFRESH_TIMEOUT = 1.0
 
-FEATURES = ("ExportCast", "Screen", "Events")
+FEATURES = ("ExportCast", "Screen", "Events", "Settings")
 
 _Handler = Callable[[Params], Awaitable[Mapping[str, Any]]]
 
@@ -194,6 +194,7 @@ class Broker:
             "log_dir": str(self._store.folder(entry.record.id)),
             "log_error": entry.live.get("log_error"),
             "log_rate": rate,
+            **self._lifecycle.reaper.told(entry),
         }
 
     async def _new(self, params: Params) -> Mapping[str, Any]:

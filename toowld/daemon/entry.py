@@ -64,6 +64,7 @@ class Entry:
         saving: held while its record is being written or removed; taken behind `lock`, where both are.
         gone: set whenever nothing runs.
         obstacle: why its custodian can't be asked although it answers: it is of another version.
+        ending: why it is just being ended by the daemon itself.
         known: whether the record says more than that somebody listens on that session's socket.
         due: what was observed is to be stored soon, and (True) against a power cut too; None: nothing is.
         away: it was told that it is out of reach.
@@ -85,6 +86,7 @@ class Entry:
         self.scope: str | None = None
         self.custodian_build: str | None = None
         self.obstacle: str | None = None
+        self.ending: str | None = None
 
     @property
     def running(self) -> bool:

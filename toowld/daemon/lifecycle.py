@@ -23,6 +23,7 @@ from toowld.daemon.events import Bus
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.link import REQUEST_TIMEOUT
 from toowld.daemon.news import News, is_custodian_alive
+from toowld.daemon.reaper import Reaper
 from toowld.daemon.registry import Registry
 from toowld.daemon.starting import Starting, inheritable
 from toowld.daemon.store import Store, StoreError
@@ -76,7 +77,9 @@ class Lifecycle:
         self.zygote = Zygote()
         self.scopes = Scopes()
         self._news = News(registry, store, answering, bus)
-        self._starting = Starting(paths, registry, store, self._news, self.zygote, self.scopes)
+        self._starting = Starting(
+            paths, registry, store, self._news, self.zygote, self.scopes, lambda: self.settings
+        )
         self.ask = self._news.ask
         self.on_news = self._news.on_news
         self.on_lost = self._news.on_lost
@@ -84,6 +87,7 @@ class Lifecycle:
         self.tell_reach = self._news.tell_reach
         self.note_gone = self._news.note_gone
         self.tell_name = self._news.tell_name
+        self.reaper = Reaper(registry, lambda: self.settings, self)
 
     # --- beginning --------------------------------------------------------------------------------------
 
@@ -201,6 +205,9 @@ class Lifecycle:
             exit_code=None,
             exit_signal=None,
             end_requested=False,
+            end_cause=None,
+            idle_left=None,
+            ttl_left=None,
             ended_at=None,
         )
         before = entry.record if record.state is State.AWAITING else record  # nothing is above a first child
@@ -427,17 +434,20 @@ class Lifecycle:
         )
 
     async def tick(self) -> None:
-        """Forget sessions that ended as somebody wanted, long enough ago; the others stay.
+        """End sessions whose time has come. Forget those that ended as somebody wanted, long enough ago.
 
         Also notes where running ones are: there they begin again one day.
         """
         await asyncio.gather(*(self._come_to_rest(entry) for entry in self._registry if entry.rest is None))
+        await self.reaper.cycle()
         now = time.time()
         for entry in self._registry:
             record = entry.record
             if not record.ended_as_wanted or entry.lock.locked():
                 continue
-            if now - (record.ended_at or now) > self.settings.daemon.ended_retention:
+            settings = self.settings
+            kept = settings.daemon.ended_retention if record.end_cause is None else settings.reaper.retention
+            if now - (record.ended_at or now) > kept:
                 try:
                     await self.remove(entry)
                 except ToowlError as error:
@@ -464,6 +474,7 @@ class Lifecycle:
 
     def close(self) -> None:
         """The daemon ends: standard sessions with it, persistent ones not."""
+        self.reaper.save()
         for entry in self._registry:
             self._note_folder(entry)  # perhaps the machine goes down too
             for keeper in (entry.keeper, entry.former):

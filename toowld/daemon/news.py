@@ -56,7 +56,8 @@ class News:
             entry.custodian_build = build
         if entry.record.state is State.STARTING:
             return  # `Starting` is not done yet, and looks at `live` when it is
-        self._tell(entry, attendance.changes(before, info))
+        visits = list(attendance.changes(before, info))
+        self._tell(entry, visits)
         for name, data in differences.of_news(before, info):
             self._bus.publish(name, entry.record, data)
         if info["state"] == "ended":
@@ -73,6 +74,8 @@ class News:
             for key in ("rows", "cols", "cwd")
             if info.get(key) is not None and info[key] != getattr(entry.record, key)
         }
+        if visits and entry.record.idle_left is not None:
+            changes["idle_left"] = None  # the countdown of `reaper` begins anew
         if "cwd" in changes:
             changes["cwd_at"] = time.time()
         # With each command that a shell tells of comes news: the disk need not know each time. `live` does.
@@ -223,6 +226,7 @@ class News:
                 exit_code=code,
                 exit_signal=signum,
                 end_requested=requested,
+                end_cause=entry.ending,
                 error=error,
                 ended_at=time.time(),
                 last_active_at=max(record.last_active_at, entry.live.get("last_active_at", 0.0)),

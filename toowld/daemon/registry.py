@@ -49,6 +49,10 @@ class Registry:
     def __contains__(self, session_id: object) -> bool:
         return session_id in self._entries
 
+    def knows(self, session_id: str) -> bool:
+        """Whether that is a session of ours, be it one that is just being stored for the first time."""
+        return session_id in self._ids()
+
     def get(self, session_id: str) -> Entry | None:
         return self._entries.get(session_id)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from toowld.daemon import confining
 from toowld.daemon.entry import Entry
 from toowld.daemon.registry import Registry
 from toowld.errors import ToowlError
@@ -88,14 +89,19 @@ async def _heeded(entry: Entry, changes: Mapping[str, Any]) -> list[str]:
 
 
 def _later(entry: Entry, settings: Settings, changes: Mapping[str, Any]) -> list[str]:
+    """What it takes a fresh program for."""
     record = entry.record
-    if changes.get("persistent") is None or changes["persistent"] == record.persistent:
-        return []
-    wanted, notices = persistence(changes["persistent"], settings.gate)
-    if notices or not entry.running:
-        return notices
-    now, then = ("standard", "persistent") if wanted else ("persistent", "standard")
-    return [
-        f"session {record.label} is {now} as long as its program runs, and {then} from its next start on: "
-        f"`toowl restart {record.label}` starts it again, which ends what runs in it"
-    ]
+    notices: list[str] = []
+    later: list[str] = []
+    if changes.get("persistent") not in (None, record.persistent):
+        wanted, notices = persistence(changes["persistent"], settings.gate)
+        if wanted != record.persistent:
+            later.append("persistent" if wanted else "standard")
+    if confining.LIMITS.keys() & changes.keys() and confining.wanted(record, settings) != record.confined:
+        later.append("limited like that")
+    if later and entry.running:
+        notices.append(
+            f"session {record.label} is {' and '.join(later)} from the next start of its program on: "
+            f"`toowl restart {record.label}` starts it again, which ends what runs in it"
+        )
+    return notices

@@ -10,10 +10,11 @@ import asyncio
 import os
 import pwd
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from toowld.daemon import limits, process, restoring
+from toowld.daemon import confining, process, restoring
+from toowld.daemon import limits as own_limits
 from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
 from toowld.daemon.news import News
@@ -26,6 +27,7 @@ from toowld.host import control
 from toowld.host.spec import Spec, open_host, start_child
 from toowld.paths import Paths
 from toowld.session import Record, State
+from toowld.settings.resolve import Settings
 
 #: A custodian that has not started its child by then is not going to (seconds).
 START_TIMEOUT = 5.0
@@ -39,7 +41,14 @@ class Starting:
     """Starts children."""
 
     def __init__(
-        self, paths: Paths, registry: Registry, store: Store, news: News, zygote: Zygote, scopes: Scopes
+        self,
+        paths: Paths,
+        registry: Registry,
+        store: Store,
+        news: News,
+        zygote: Zygote,
+        scopes: Scopes,
+        settings: Callable[[], Settings],
     ) -> None:
         self._paths = paths
         self._registry = registry
@@ -47,6 +56,7 @@ class Starting:
         self._news = news
         self._zygote = zygote
         self._scopes = scopes
+        self._settings = settings
 
     async def start(self, entry: Entry, spec: Spec) -> None:
         """Start a child, where the session's record says.
@@ -132,15 +142,22 @@ class Starting:
         try:
             hello = await asyncio.wait_for(keeper.link.hello, START_TIMEOUT)
             # Before the child exists, so that nothing of the session is ever in the daemon's own cgroup.
+            limits = confining.wanted(record, self._settings())
             entry.scope = await self._scopes.create(
-                record.id, pid, description=f"toowl session {record.label}"
+                record.id,
+                pid,
+                description=f"toowl session {record.label}",
+                limits=confining.for_systemd(limits),
             )
+            obstacle = self._scopes.reason if entry.scope is None else None
+            confined = confining.check(record, limits, pid, obstacle)
             params = spec.to_params() | {"socket": str(self._paths.custodian_socket(record.id))}
             self._registry.observe(
                 entry,
                 custodian_pid=pid,
                 custodian_started=process.started_at(pid),
                 boot=process.boot_id(),
+                confined=confined,
             )
             await self._registry.stored(entry)  # should we die now, the next daemon knows whom to look for
             entry.keeper = keeper
@@ -160,6 +177,7 @@ class Starting:
         return info
 
     async def _start_here(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
+        confined = confining.check(entry.record, confining.wanted(entry.record, self._settings()), None, None)
         host = open_host(
             asyncio.get_running_loop(),
             spec,
@@ -167,8 +185,8 @@ class Starting:
             on_finished=lambda: None,
         )
         entry.keeper = keeper = LocalKeeper(host)
-        start_child(host, spec, limits.of_children())
-        self._registry.observe(entry, custodian_pid=None, custodian_started=None)
+        start_child(host, spec, own_limits.of_children())
+        self._registry.observe(entry, custodian_pid=None, custodian_started=None, confined=confined)
         return await keeper.request("info")
 
 

@@ -132,6 +132,35 @@ class Store:
             raise record.BadRecord(f"the record says session {found.id}")
         return found
 
+    def stored(self) -> set[str]:
+        """The ids of all sessions that have a record on disk, whatever it says.
+
+        Raises:
+            OSError: that can't be told.
+        """
+        names = os.listdir(self._sessions)  # noqa: PTH208 - at every tick, and each Path costs as much as a look
+        return {name for name in names if _ID.fullmatch(name) and self.has_record(name)}
+
+    def has_record(self, session_id: str) -> bool:
+        """Whether there is a record.
+
+        Raises:
+            OSError: that can't be told.
+        """
+        try:
+            os.lstat(f"{self._sessions}/{session_id}/{_NAME}")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def load(self, session_id: str) -> Record:
+        """The record of one session.
+
+        Raises:
+            OSError, ToowlError: there is none, or it can't be read.
+        """
+        return self._load(self.folder(session_id))
+
     def orphans(self, known: Container[str]) -> list[str]:
         """Sessions that have a log, but no record that can be read, and are not ``known`` otherwise."""
         found = []

@@ -64,10 +64,13 @@ class Record:
     cols: int = DEFAULT_SIZE.cols
     size_policy: SizePolicy = SizePolicy.SMALLEST
     scrollback_bytes: int = 64 << 20
+    confined: Mapping[str, Any] = field(factory=dict)  # which limits its scope has, by their settings
     connection: str | None = None  # over which it was made, "user@host"; None: here
     settings: Mapping[str, Any] = field(
         factory=dict
     )  # what was said for this session itself (`toowld.settings`)
+    idle_left: float | None = None  # seconds of its idle_timeout that remain; None: no countdown was running
+    ttl_left: float | None = None  # the same of its ttl
     created_at: float = 0.0
     last_active_at: float = 0.0
     state: State = State.AWAITING
@@ -75,6 +78,7 @@ class Record:
     exit_code: int | None = None
     exit_signal: int | None = None
     end_requested: bool = False  # somebody asked toowl to end it
+    end_cause: str | None = None  # why toowld ended it by itself, in words
     ended_at: float | None = None
     error: str | None = None
     pid: int | None = None
@@ -129,6 +133,7 @@ class Record:
         values["env"] = dict(self.env)
         values["tags"] = dict(self.tags)
         values["settings"] = dict(self.settings)
+        values["confined"] = dict(self.confined)
         values["limits"] = {name: list(pair) for name, pair in self.limits.items()}
         return values
 
@@ -177,7 +182,8 @@ _NUMBER = (int, float)
 _SCALAR = (bool, int, float, str)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "name": (str, type(None)), "tags": (dict,), "persistent": (bool,), "argv": (tuple, type(None)), "cwd": (str,),
-    "env": (dict,), "settings": (dict,), "connection": (str, type(None)),
+    "env": (dict,), "settings": (dict,), "confined": (dict,), "connection": (str, type(None)),
+    "idle_left": (*_NUMBER, type(None)), "ttl_left": (*_NUMBER, type(None)), "end_cause": (str, type(None)),
     "umask": (int, type(None)), "limits": (dict,), "cwd_at": _NUMBER, "on_restore": (str, type(None)),
     "rows": (int,), "cols": (int,), "scrollback_bytes": (int,), "created_at": _NUMBER, "last_active_at": _NUMBER,
     "end_requested": (bool,),
@@ -196,7 +202,8 @@ def _check_types(record: Record) -> None:
     texts = [*(record.argv or ()), *record.env, *record.env.values(), *record.tags, *record.tags.values()]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("the record's argv, env or tags hold something that is no text")
-    if not all(isinstance(key, str) and isinstance(value, _SCALAR) for key, value in record.settings.items()):
+    said = [*record.settings.items(), *record.confined.items()]
+    if not all(isinstance(key, str) and isinstance(value, _SCALAR) for key, value in said):
         raise BadRecord("the record's settings hold something that is none")
     if not all(_is_limit(name, pair) for name, pair in record.limits.items()):
         raise BadRecord("the record's limits hold something that is none")

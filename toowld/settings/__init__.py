@@ -11,5 +11,5 @@ From the schema come the loader, ``toowl config``, ``toowl set``, the example an
 
 To add a key: one line in a class of `schema`. To add a table: a class there, and a line in its `TABLES` and in
 `resolve.Settings`. A table whose keys are not known beforehand, such as hooks by the name of an event, has
-``FREE``: the `Key` that all of them are like; its class has the one field ``given`` then, a map.
+``FREE``: the `Key` that all others are like; its class has a field ``given`` then, a map of them.
 """

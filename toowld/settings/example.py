@@ -33,12 +33,13 @@ def _lines() -> Iterator[str]:
         yield ""
         yield from _comment(summary(made))
         yield f"[{table}]"
-        if (free := schema.free(table)) is not None:
-            yield from _comment(free.means)
         for name, key in schema.keys(table).items():
             yield ""
             yield from _comment(f"{key.means} ({wanted(key)}).")
             yield f"#{name} = {_default(table, name, key)}"
+        if (free := schema.free(table)) is not None:
+            yield ""
+            yield from _comment(f"{free.means} ({wanted(free)}).")
     keys = schema.of_connections()
     yield _CONNECTIONS.format(keys=", ".join(keys), key="persistent", value="false")
 

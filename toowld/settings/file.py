@@ -119,7 +119,7 @@ class File:
         if (home := schema.MOVED.get(full)) is not None:
             full, known = home, schema.keys(home.partition(".")[0])
             name = home.partition(".")[2]
-        key = schema.free(table) or known.get(name)
+        key = known.get(name) or schema.free(table)
         if key is None:
             own = [other for other in known if f"{table}.{other}" not in schema.MOVED]
             self._refuse(place, _unknown_key(table, name, own))

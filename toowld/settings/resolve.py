@@ -20,7 +20,7 @@ from toowld.classes import fields, frozen
 from toowld.errors import ConfigError
 from toowld.settings import schema, values
 from toowld.settings.file import File
-from toowld.settings.schema import GATE, Daemon, Defaults, Environment
+from toowld.settings.schema import GATE, Daemon, Defaults, Environment, Reaper
 
 
 @frozen
@@ -58,6 +58,14 @@ class Settings:
         self.daemon: Daemon = self._table("daemon")
         self.defaults: Defaults = self._table("defaults")
         self.environment: Environment = self._table("environment")
+        self.reaper: Reaper = self._table("reaper")
+
+    @property
+    def ends_some(self) -> bool:
+        """Whether a session may end by itself for which nothing is said."""
+        levels = [{name: getattr(self.defaults, name) for name in ("idle_timeout", "ttl")}]
+        levels += self._file.connections.values()
+        return self.reaper.enabled or any(level.get("idle_timeout") or level.get("ttl") for level in levels)
 
     @classmethod
     def load(
@@ -80,8 +88,9 @@ class Settings:
             for owner, _, name in (full.partition(".") for full in names)
             if owner == table
         }
-        made = schema.TABLES[table]
-        return made(given) if schema.free(table) is not None else made(**given)
+        if schema.free(table) is not None:
+            given["given"] = {name: given.pop(name) for name in given.keys() - schema.keys(table).keys()}
+        return schema.TABLES[table](**given)
 
     def _said(self, full: str) -> Any:
         if full in self._environ:
@@ -108,10 +117,7 @@ class Settings:
     ) -> dict[str, Value]:
         """Every key as ``table.key``: what holds, and why. With ``said``: for a session of which that was said."""
         found = {}
-        free = [
-            full for full in {**self._file.values, **self._environ} if schema.free(full.partition(".")[0])
-        ]
-        for full in [*schema.everything(), *free]:
+        for full in {**schema.everything(), **self._file.values}:
             table, _, name = full.partition(".")
             if table == "defaults" and name in (said or {}):
                 found[full] = Value((said or {})[name], SESSION)

@@ -117,6 +117,83 @@ class Defaults:
         connection=True,
         session=True,
     )
+    idle_timeout: float | None = _key(
+        None,
+        Kind.SECONDS,
+        "how long nobody may be attached before a session is ended; what is said here holds whether [reaper] is "
+        "enabled or not",
+        none=True,
+        least=1,
+        connection=True,
+        session=True,
+        hint="as [reaper] says",
+    )
+    ttl: float = _key(
+        0.0,
+        Kind.SECONDS,
+        "how long a session may last, whoever is attached, from the start of its program on",
+        none=True,
+        least=1,
+        connection=True,
+        session=True,
+    )
+    memory_max: int = _key(
+        0,
+        Kind.BYTES,
+        "how much memory all programs of a session may take together; needs a scope of systemd, which only "
+        "persistent sessions have",
+        takes=Takes.CHILD,
+        none=True,
+        least=16 << 20,
+        connection=True,
+        session=True,
+    )
+    cpu_quota: float = _key(
+        0.0,
+        Kind.PERCENT,
+        "how much of the processors they may use together, 200 being two of them; needs a scope too",
+        takes=Takes.CHILD,
+        none=True,
+        least=1,
+        connection=True,
+        session=True,
+    )
+    tasks_max: int = _key(
+        0,
+        Kind.COUNT,
+        "how many processes and threads they may have together, the session's keeper included; needs a scope too",
+        takes=Takes.CHILD,
+        none=True,
+        least=4,
+        connection=True,
+        session=True,
+    )
+
+
+@frozen
+class Reaper:
+    """Ending sessions that nobody is attached to. Off, unless you turn it on.
+
+    The time counts only while nobody is attached and a daemon runs, and begins anew with each visit. What is
+    ended stays listed, with its scrollback, for ``retention``.
+    """
+
+    enabled: bool = _key(
+        False, Kind.FLAG, "whether sessions are ended for which [defaults] has no idle_timeout"
+    )
+    idle_timeout_anonymous: float = _key(
+        3600.0,
+        Kind.SECONDS,
+        "how long nobody may be attached to a session without a name",
+        none=True,
+        least=1,
+    )
+    idle_timeout_named: float = _key(
+        86400.0, Kind.SECONDS, "how long nobody may be attached to a session with a name", none=True, least=1
+    )
+    retention: float = _key(
+        604800.0, Kind.SECONDS, "how long a session is kept that was ended for its idle_timeout or ttl"
+    )
 
 
 @frozen
@@ -141,7 +218,12 @@ class Environment:
 
 
 #: Table of the file → its class; `Settings` in `resolve` has a field for each.
-TABLES: Mapping[str, Any] = {"daemon": Daemon, "defaults": Defaults, "environment": Environment}
+TABLES: Mapping[str, Any] = {
+    "daemon": Daemon,
+    "defaults": Defaults,
+    "reaper": Reaper,
+    "environment": Environment,
+}
 
 #: Tables of the keys with ``connection``, by "user@host".
 CONNECTIONS = "connections"
@@ -151,16 +233,14 @@ MOVED = {"daemon.size": "defaults.size", "daemon.scrollback_bytes": "defaults.sc
 
 
 def free(table: str) -> Key | None:
-    """What all keys of a table are like whose names are not known beforehand; None: they are known."""
+    """What those keys of a table are like whose names are not known beforehand; None: there are none such."""
     found: Key | None = getattr(TABLES[table], "FREE", None)
     return found
 
 
 def keys(table: str) -> dict[str, Key]:
-    """The keys of a table, by name; none of one that is `free`."""
-    if free(table) is not None:
-        return {}
-    return {one.name: one.metadata["key"] for one in fields(TABLES[table])}
+    """The keys of a table, by name; but for those that are `free`."""
+    return {one.name: one.metadata["key"] for one in fields(TABLES[table]) if one.metadata}
 
 
 def default(table: str, name: str) -> Any:
