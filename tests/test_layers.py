@@ -77,6 +77,7 @@ PURE = [
     "toowl/banner.py",
     "toowl/reconnect.py",
     "toowl/literal.py",
+    "toowl/execution.py",
     "toowl/when.py",
     "toowl/commands/_filter.py",
     "bench/figures.py",

@@ -27,7 +27,7 @@ from toowld.errors import ToowlError
 _SUN_PATH_MAX = 107
 
 #: Behind the id of a session, in `Paths.following`.
-AGENT, ENVIRONMENT = ".agent", ".env"
+AGENT, ENVIRONMENT, EXEC_LOCK = ".agent", ".env", ".exec"
 
 #: Where systemd makes the ``RuntimeDirectory=`` of system units.
 _SYSTEM_RUNTIME = "/run"
@@ -74,6 +74,10 @@ class Paths:
     def environment(self, session_id: str) -> Path:
         """The variables that the shells of a session take over."""
         return self.following / f"{session_id}{ENVIRONMENT}"
+
+    def exec_lock(self, session_id: str) -> Path:
+        """Locked (flock(2)) by whoever has the session's shell run a command."""
+        return self.following / f"{session_id}{EXEC_LOCK}"
 
     @property
     def sessions(self) -> Path:

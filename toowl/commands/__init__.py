@@ -25,6 +25,7 @@ COMMANDS = {
     "restore": "restore",
     "resize": "resize",
     "send": "send",
+    "exec": "exec",
     "capture": "capture",
     "snapshot": "snapshot",
     "logs": "logs",

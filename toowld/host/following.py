@@ -26,7 +26,7 @@ from typing import Any
 
 from toowld.classes import frozen
 from toowld.errors import ToowlError
-from toowld.paths import AGENT, ENVIRONMENT, answers, leads_to_socket_of_ours, secure_folder
+from toowld.paths import AGENT, ENVIRONMENT, EXEC_LOCK, answers, leads_to_socket_of_ours, secure_folder
 from toowld.wire.text import pack_text, unpack_text
 
 #: More is not kept of a client: as much as somebody may sensibly want, and little for a custodian.
@@ -174,7 +174,7 @@ def _leads_to(path: str, end: str) -> bool:
 
 def forget(base: str) -> None:
     """Remove the files of a session that is no more."""
-    for path in (base + AGENT, base + ENVIRONMENT):
+    for path in (base + AGENT, base + ENVIRONMENT, base + EXEC_LOCK):
         for name in (path, f"{path}~"):
             with contextlib.suppress(OSError):
                 os.unlink(name)
