@@ -26,7 +26,7 @@ from toowl.lending import Lending
 from toowl.screen import Screen
 from toowl.terminal import ENDING, RawTerminal, require_terminal, terminal_size
 from toowl.viewing import Viewing
-from toowld import errors, wire
+from toowld import __version__, errors, wire
 from toowld.client import Client
 
 #: The daemon waits up to 3 s for a session that is just being started; then there is the way back.
@@ -79,6 +79,7 @@ def attach(
             # Asked to draw anew all the same: a picture has no images, and some programs know more than we do.
             request |= {"from_seq": painted.seq, "redraw": True}
         attached = _ask(client, request)
+        _check_roles(attached, request)
         attachment = Attachment(
             attached, session=str(request["session"]), read_only=bool(request["read_only"])
         )
@@ -103,6 +104,8 @@ def _request(params: Mapping[str, Any]) -> dict[str, Any]:
         "tty": _tty_name(),
         "pid": os.getpid(),
         "read_only": False,
+        "lead": "no",
+        "steal": False,
         "from_seq": None,
         "replay": True,
         "respawn": True,
@@ -127,6 +130,20 @@ def _ask(client: Client, request: dict[str, Any]) -> wire.Attached:
             return message
         if isinstance(message, wire.Failure) and message.id in (request_id, 0):
             raise errors.from_wire(message.code, message.text)
+
+
+def _check_roles(attached: wire.Attached, request: Mapping[str, Any]) -> None:
+    """Make sure that what was asked for is what we are.
+
+    Raises:
+        RefusedError: the session's keeper is of a version that knew no roles.
+    """
+    if (request["lead"] != "no" or request["steal"]) and "role" not in attached.about:
+        session = attached.about.get("id") or request["session"]
+        raise errors.RefusedError(
+            f"the keeper of session {session} is of an older version, in which nobody takes the lead, or the place "
+            f"of others: `toowld upgrade {session}` has it go on with {__version__}"
+        )
 
 
 class _Loop:
@@ -336,6 +353,8 @@ class _Loop:
             "replay": True,  # only where the session can't go on at from_seq
             "respawn": self._respawn,
             "redraw": self._screen.redraw,
+            "lead": "no" if self._request["lead"] == "no" else "keep",  # somebody may have taken it meanwhile
+            "steal": False,
         }
 
     def _renew(self, message: str) -> bool:

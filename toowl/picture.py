@@ -46,14 +46,21 @@ class Order:
     request_id: int | None
 
 
-def order(client: Client, session: str, size: Size, read_only: bool) -> Order:
+def order(client: Client, session: str, size: Size, read_only: bool, decides: bool = False) -> Order:
     """Ask for a picture and don't wait: it is painted while the rest of us is still being loaded.
 
     Args:
         client: the connection that the attach will be asked over.
         size: of our terminal.
+        decides: that will be the session's.
     """
-    wanted = {"session": session, "rows": size.rows, "cols": size.cols, "read_only": read_only}
+    wanted = {
+        "session": session,
+        "rows": size.rows,
+        "cols": size.cols,
+        "read_only": read_only,
+        "decides": decides and not read_only,
+    }
     about = client.hello.about
     if about.get("role") == "custodian" or "Screen" not in about.get("features", ()):
         return Order(wanted, None)
@@ -68,7 +75,8 @@ def get(client: Client, ordered: Order, size: Size) -> Picture | None:
     """
     try:
         if (size.rows, size.cols) != (ordered.wanted["rows"], ordered.wanted["cols"]):
-            ordered = order(client, ordered.wanted["session"], size, ordered.wanted["read_only"])
+            of = ordered.wanted
+            ordered = order(client, of["session"], size, of["read_only"], of["decides"])
         if ordered.request_id is not None:
             return _read(client.answer(ordered.request_id, timeout=_TIMEOUT))
         about = client.hello.about

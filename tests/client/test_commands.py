@@ -498,7 +498,7 @@ def test_info(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
         "80x24",
         "/dev/pts/7",
         "120x40",
-        "read-only",
+        "viewer",
     ):
         assert wanted in text
     assert json.loads(run(sandbox, "info", "w", "--json")[1])["client_list"] == [client]

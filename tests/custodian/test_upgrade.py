@@ -106,7 +106,7 @@ def test_the_process_its_child_and_all_that_it_has_open_stay(world: World, how: 
     client.expect_output(b"ready")
     client.expect(Live)
     before = (started(pid), os.getsid(pid), status_of(pid)["SigIgn"], len(fds_of(pid)))
-    info = link.request("info")
+    info = dict(link.request("info"))
     for number in range(3):
         upgrade(world, link)
         assert (started(pid), os.getsid(pid), status_of(pid)["SigIgn"], len(fds_of(pid))) == before
@@ -117,6 +117,8 @@ def test_the_process_its_child_and_all_that_it_has_open_stay(world: World, how: 
         client.expect_output(b"%d\n" % number)
     moved = ("seq", "log_bytes", "last_active_at")
     after = dict(link.request("info"))
+    for told in (info, after):
+        assert told["client_list"][0].pop("typed_at") < time.time() + 1
     assert after == dict(info) | {name: after[name] for name in moved}
     assert info["pid"] == child and psutil.Process(child).ppid() == pid
     assert sum(isinstance(message, Attached) for message in client.messages) == 1, "no need to attach anew"

@@ -18,6 +18,7 @@ from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.session.engine import MAX_ALLOWANCE, REPLAY_PIECE
 from toowld.session.outbox import HIGH
+from toowld.session.states import Role
 from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message, Output, Size
 
 READ_AT_ONCE = 64 << 10  # of the PTY, in one wake-up
@@ -93,6 +94,7 @@ class World:
     def __init__(self, limit: int, policy: SizePolicy) -> None:
         self.now = 0.0
         self.policy = policy
+        self.leads: Connection | None = None  # who took the lead
         self.acted: list[int] = []  # connections, whose user did something last at the end
         self.session = Session(seq=0, size=Size(rows=24, cols=80), policy=policy)
         self.log_start = self.log_end = 0
@@ -280,7 +282,16 @@ class World:
     # --- what people and programs do --------------------------------------------------------------------
 
     def join(
-        self, who: int, *, kernel: int, size: Size | None, read_only: bool, reconnect: bool, replay: int
+        self,
+        who: int,
+        *,
+        kernel: int,
+        size: Size | None,
+        read_only: bool,
+        reconnect: bool,
+        replay: int,
+        lead: ev.Lead = ev.Lead.NO,
+        steal: bool = False,
     ) -> None:
         view = self.views[who]
         for older in [*self.connections.values(), *self.leaving]:
@@ -296,8 +307,19 @@ class World:
             terminals = [a.client for a in self.session.attachments.values() if a.has_terminal]
             before = [number for number in terminals if self.connections[number].view.who == who]
             self.acted.insert(self.acted.index(before[0]) if before else 0, connection.number)
+        there = list(self.connections.values())
+        lead = ev.Lead.NO if read_only else lead
+        if lead is ev.Lead.TAKE or (
+            lead is ev.Lead.KEEP and (self.leads is None or self.leads.view.who == who)
+        ):
+            self.leads = connection
         self.connections[connection.number] = connection
-        self.tell(ev.ClientJoined(connection.number, f"id{who}", size, read_only, from_seq, replay))
+        self.tell(
+            ev.ClientJoined(
+                connection.number, f"id{who}", size, read_only, from_seq, replay, lead=lead, steal=steal
+            )
+        )
+        assert not (steal and any(older in self.connections.values() for older in there))
 
     def cut(self, connection: Connection) -> None:
         """The connection is gone, with all that was on its way."""
@@ -428,10 +450,17 @@ class World:
         self._check_distance()
         for connection in [*self.connections.values(), *self.leaving]:
             assert connection.queued_output <= HIGH + READ_AT_ONCE + REPLAY_PIECE
+        if self.leads is not None and self.leads.number not in session.attachments:
+            self.leads = None
+        leads = [a for a in session.attachments.values() if a.role is Role.LEAD]
+        assert [a.client for a in leads] == ([] if self.leads is None else [self.leads.number])
+        assert not leads or session._lead() is leads[0]
         if session.state is not SessionState.ENDED:
             assert self.pty_size == session.size
             sizes = {a.client: a.size for a in typists if a.size is not None}
-            if sizes and self.policy is SizePolicy.LATEST:
+            if leads and leads[0].size is not None:
+                assert session.size == leads[0].size
+            elif sizes and self.policy is SizePolicy.LATEST:
                 assert session.size == sizes[max(sizes, key=self.acted.index)]
             elif sizes:
                 smallest = Size(

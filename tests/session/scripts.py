@@ -38,9 +38,12 @@ def join(
     from_seq: int | None = None,
     replay: int = 0,
     redraw: bool = False,
+    lead: ev.Lead = ev.Lead.NO,
+    steal: bool = False,
 ) -> ev.ClientJoined:
     """A client attaches; with its number as its id, and live at once, unless said otherwise."""
-    return ev.ClientJoined(client, client_id or f"c{client}", size, read_only, from_seq, replay, redraw)
+    name = client_id or f"c{client}"
+    return ev.ClientJoined(client, name, size, read_only, from_seq, replay, redraw, lead, steal)
 
 
 def attached(
@@ -54,8 +57,15 @@ def attached(
     answered: int | None = None,
 ) -> do.Send:
     """The welcome that a client gets."""
-    about = {"client": client, "pid": 77, "rows": size.rows, "cols": size.cols, "read_only": read_only}
+    about: dict[str, object] = {
+        "client": client,
+        "pid": 77,
+        "rows": size.rows,
+        "cols": size.cols,
+        "read_only": read_only,
+    }
     live = seq if live is None else live
+    about["role"] = "viewer" if read_only else "peer"
     about["answered"] = live if answered is None else answered  # it is alone, and nothing was printed since
     about["tells_size"] = True
     return do.Send(client, Attached(seq, live, input_seq, about))

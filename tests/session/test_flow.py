@@ -129,7 +129,7 @@ def test_a_lead_that_stalls_far_behind_lets_the_child_go_on_until_it_moves() -> 
 
 def test_one_who_begins_to_lead_from_far_behind_owes_one_read_at_most() -> None:
     session = far_behind()
-    session.handle(join(2, from_seq=session.seq), 1.05)
+    session.handle(join(2, from_seq=session.seq, redraw=True), 1.05)
     for _ in range(100):
         session.handle(ev.PtyOutput(b"x" * (64 << 10)), 1.1)
         session.handle(ev.ClientTook(2, 0), 1.1)

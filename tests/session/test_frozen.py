@@ -95,6 +95,7 @@ def test_the_form_is_the_released_one() -> None:
                 "rows": 24,
                 "cols": 80,
                 "read_only": False,
+                "role": "peer",
                 "typed_at": 3.0,
                 "outbox": {"queued": 0, "awaits_room": False, "progress_at": 2.0},
                 "replies": {"unwanted": {}, "begun": b""},

@@ -58,15 +58,19 @@ class Sessions(RuleBasedStateMachine):
         read_only=st.booleans(),
         reconnect=st.booleans(),
         replay=st.sampled_from([0, 70 * KIB, 1 << 20]),
+        lead=st.sampled_from(ev.Lead),
+        steal=st.sampled_from([False, False, False, True]),
     )
     def join(self, **how: Any) -> None:
         self.world.join(**how)
 
     @precondition(lambda self: not self.world.finished)
-    @rule(who=st.integers(0, 3), size=sizes)
-    def attach_to_type(self, who: int, size: Size) -> None:
+    @rule(who=st.integers(0, 3), size=sizes, lead=st.sampled_from(ev.Lead))
+    def attach_to_type(self, who: int, size: Size, lead: ev.Lead) -> None:
         """As most do: more than one of them is needed for what they have to share."""
-        self.world.join(who, kernel=208 * KIB, size=size, read_only=False, reconnect=False, replay=0)
+        self.world.join(
+            who, kernel=208 * KIB, size=size, read_only=False, reconnect=False, replay=0, lead=lead
+        )
 
     @rule(number=pick, chance=st.integers(0, 3))
     def cut(self, number: int, chance: int) -> None:
@@ -186,6 +190,9 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
         st.booleans(),
         st.none() | st.integers(-1, 70 * KIB),
         st.sampled_from([0, 1 << 20]),
+        st.booleans(),
+        st.sampled_from(ev.Lead),
+        st.booleans(),
     ),
     st.builds(ev.ClientLeft, clients),
     st.builds(ev.ClientDismissed, clients, st.just("requested")),

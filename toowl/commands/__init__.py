@@ -17,6 +17,7 @@ COMMANDS = {
     "rename": "rename",
     "tag": "tag",
     "set": "set",
+    "clients": "clients",
     "detach": "detach",
     "kill": "kill",
     "rm": "rm",

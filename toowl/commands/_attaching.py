@@ -106,14 +106,23 @@ def _here() -> str:
 
 
 def put_on_terminal(
-    client: Client, session: str, *, read_only: bool = False, replay: bool = True, respawn: bool = True
+    client: Client,
+    session: str,
+    *,
+    read_only: bool = False,
+    replay: bool = True,
+    respawn: bool = True,
+    lead: bool = False,
+    steal: bool = False,
 ) -> int:
     """Attach this terminal to a session until it ends or is detached. Takes the connection over.
 
-    ``replay``: show what the session shows, before what comes.
+    Args:
+        replay: show what the session shows, before what comes.
+        lead: take the lead. ``steal``: make all others leave.
     """
     # Painted by the daemon while we load the rest.
-    ordered = picture.order(client, session, terminal_size(), read_only) if replay else None
+    ordered = picture.order(client, session, terminal_size(), read_only, lead or steal) if replay else None
 
     from toowl.attach import attach
     from toowl.connection import Dialler
@@ -123,6 +132,8 @@ def put_on_terminal(
         "read_only": read_only,
         "replay": replay,
         "respawn": respawn,
+        "lead": "take" if lead else "no",
+        "steal": steal,
         "env": pack_text(login_variables(os.environ)),  # for a child that is started by this
         "environment": pack_text(
             {name: os.environ.get(name) for name in _followed(client)}

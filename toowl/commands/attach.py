@@ -22,7 +22,7 @@ def parser() -> Parser:
     made = command_parser(
         "attach",
         SUMMARY,
-        usage="toowl attach|a [SESSION] [--read-only] [--no-replay] [--no-respawn] [--create]",
+        usage="toowl attach|a [SESSION] [--read-only|--take-lead] [-d] [--no-replay] [--no-respawn] [--create]",
         description="""Put a session on this terminal: as it looks now, with its scrollback, then what it
         prints. Ctrl-\\ then d detaches; Ctrl-\\ then ? lists the other keys. Several terminals can be attached
         to one session. When the program of the session ends, attach exits with its status (128+n for signal
@@ -32,12 +32,27 @@ def parser() -> Parser:
         examples=(
             ("toowl a", "back to the session that was left last"),
             ("toowl a work", "back to the session called work"),
+            ("toowl a work -d", "and only here: wherever else it is on a terminal, that leaves"),
+            ("toowl a work --take-lead", "in the size of this terminal, whatever the others have"),
             ("toowl attach 2f3 --read-only", "watch the session whose id begins with 2f3"),
             ("toowl attach work --create", "the same line the first time and ever after, for a login script"),
         ),
     )
     made.add_argument("session", metavar="SESSION", nargs="?", help="id, the beginning of an id, or name")
-    made.add_argument("--read-only", action="store_true", help="watch only: nothing that is typed goes in")
+    group = made.add_mutually_exclusive_group()
+    group.add_argument("--read-only", action="store_true", help="watch only: nothing that is typed goes in")
+    group.add_argument(
+        "--take-lead",
+        action="store_true",
+        help="this terminal decides how large the session is, and how fast it prints, until it leaves or another one "
+        "takes the lead; the others see a part of it, or space around it",
+    )
+    made.add_argument(
+        "-d",
+        "--steal",
+        action="store_true",
+        help="have all other terminals leave the session, as in tmux and screen",
+    )
     made.add_argument(
         "--no-replay", action="store_true", help="begin with what comes now, not with what is on the screen"
     )
@@ -72,6 +87,8 @@ def run(argv: list[str]) -> int:
             read_only=args.read_only,
             replay=not args.no_replay,
             respawn=not args.no_respawn,
+            lead=args.take_lead,
+            steal=args.steal,
         )
 
 

@@ -26,7 +26,9 @@ def parser() -> Parser:
     )
     add_session(made, optional=True)
     group = made.add_mutually_exclusive_group()
-    group.add_argument("--client", metavar="ID", type=int, help="only this client; `toowl info` lists them")
+    group.add_argument(
+        "--client", metavar="ID", type=int, help="only this client; `toowl clients` lists them"
+    )
     group.add_argument("--all", action="store_true", help="all clients")
     add_group(made, "have all leave the sessions that fit")
     return made
@@ -74,6 +76,6 @@ def _the_one(info: dict[str, Any]) -> int | None:
     if len(clients) > 1:
         raise RefusedError(
             f'session "{label(info)}" has {len(clients)} clients attached: '
-            "say --client ID (`toowl info` lists them) or --all"
+            "say --client ID (`toowl clients` lists them) or --all"
         )
     return int(clients[0]["client"]) if clients else None

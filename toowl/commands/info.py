@@ -9,6 +9,7 @@ from typing import Any
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
 from toowl.commands._text import age, safe, size
+from toowl.commands.clients import output, role
 from toowl.commands.env import agent_of
 from toowl.commands.ls import as_text, is_of_another_version, status
 from toowld import __version__, paths
@@ -170,7 +171,8 @@ def _client_rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
             f"{client.get('cols')}x{client.get('rows')}",
             f"pid {client.get('pid')}" if client.get("pid") else "",
             f"for {age(now - client['since'])}" if isinstance(client.get("since"), int | float) else "",
-            "read-only" if client.get("read_only") else "",
+            "" if (found := role(client)) == "-" else found,
+            "" if (kept := output(client)) in ("-", "live") else kept,
         ]
         rows.append((f"client {client.get('client')}", safe(", ".join(part for part in parts if part))))
     return rows

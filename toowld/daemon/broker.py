@@ -41,6 +41,7 @@ from toowld.log import LogReader, LogRecord
 from toowld.log.unwritten import with_unwritten
 from toowld.log.view import LogView
 from toowld.session import Session, State
+from toowld.session.states import Role
 from toowld.wire import Ended, Hello, Request, Size
 from toowld.wire.text import pack_text
 
@@ -304,7 +305,11 @@ class Broker:
         entry = self._registry.find(params.text("session"))  # as it is: only the attach waits for a session
         terminal = None if params.integer_or_none("rows") is None else params.size()
         await self._refresh(entry)
-        size = _size_with(entry, terminal) if not params.flag("read_only", False) else None
+        size = terminal
+        if params.flag("read_only", False):
+            size = None
+        elif not params.flag("decides", False):
+            size = _size_with(entry, terminal)
         return await self._screens.picture(self._store.folder(entry.record.id), size, terminal)
 
     # --- attach -----------------------------------------------------------------------------------------
@@ -405,9 +410,13 @@ def _size_with(entry: Entry, terminal: Size | None) -> Size | None:
     """What a session's size will be with one more client who may type (`Session._fit_size`)."""
     if terminal is None:
         return None
-    others = [
-        Size(rows=about["rows"], cols=about["cols"])
+    typists = [
+        about
         for about in (entry.live.get("client_list", ()) if entry.running else ())
         if about.get("rows") and about.get("cols") and not about.get("read_only")
     ]
+    leads = [about for about in typists if about.get("role") == Role.LEAD.value]
+    others = [Size(rows=about["rows"], cols=about["cols"]) for about in leads or typists]
+    if leads:
+        return others[0]
     return entry.record.size_policy.size([*others, terminal])

@@ -10,6 +10,7 @@ from toowld.host.following import Offer
 from toowld.host.lent import LentTerminal
 from toowld.host.sockets import FrameSocket
 from toowld.log.cursor import Cursor
+from toowld.session.events import Lead
 from toowld.wire import Size
 from toowld.wire.text import pack_text, unpack_text
 
@@ -27,6 +28,8 @@ class Joining:
     tty: str | None
     redraw: bool = False
     offer: Offer | None = None  # for shells to follow
+    lead: Lead = Lead.NO
+    steal: bool = False
 
     def freeze(self) -> dict[str, Any]:
         """What matters of it once the client is attached, as plain values for `thaw`."""

@@ -25,6 +25,8 @@ from toowld.log.cursor import Cursor
 from toowld.session import Session
 from toowld.session import effects as do
 from toowld.session import events as ev
+from toowld.session.attachment import Attachment
+from toowld.session.outbox import STALL_AFTER
 from toowld.wire import (
     Detach,
     Detached,
@@ -117,6 +119,8 @@ class Clients:
                     joining.from_seq,
                     joining.replay_bytes,
                     joining.redraw,
+                    joining.lead,
+                    joining.steal,
                 )
             )
         except ToowlError as error:
@@ -142,20 +146,42 @@ class Clients:
 
     def describe(self) -> list[dict[str, Any]]:
         """Who is attached, for people to see."""
-        return [
-            {
-                "client": number,
-                "client_id": client.joining.client_id,
-                "pid": client.joining.pid,
-                "tty": client.joining.tty,
-                "rows": client.size.rows if client.size else None,
-                "cols": client.size.cols if client.size else None,
-                "read_only": client.joining.read_only,
-                "since": client.since,
-                "again": client.again,
+        return [self._describe(number, client) for number, client in self._clients.items()]
+
+    def _describe(self, number: int, client: Client) -> dict[str, Any]:
+        about: dict[str, Any] = {
+            "client": number,
+            "client_id": client.joining.client_id,
+            "pid": client.joining.pid,
+            "tty": client.joining.tty,
+            "rows": client.size.rows if client.size else None,
+            "cols": client.size.cols if client.size else None,
+            "read_only": client.joining.read_only,
+            "since": client.since,
+            "again": client.again,
+        }
+        if (attachment := self._session.attachments.get(number)) is not None:
+            now = self._loop.time()
+            state = attachment.state.value
+            if attachment.outbox.is_stalled(now) or self._leaves_unread(client, attachment, now):
+                state = "stalled"
+            about |= {
+                "role": attachment.role.value,
+                "state": state,
+                "behind": attachment.outbox.queued + self._session.seq - attachment.seq
+                if attachment.seq >= 0
+                else 0,
+                "typed_at": round(time.time() - (now - attachment.typed_at), 1),
             }
-            for number, client in self._clients.items()
-        ]
+        return about
+
+    def _leaves_unread(self, client: Client, attachment: Attachment, now: float) -> bool:
+        """Whether the kernel has held something for so long that this client may be taken for one that hangs.
+
+        What it holds is not in the outbox, so the engine knows nothing of it, and does not have to.
+        """
+        quiet = now >= max(attachment.outbox.stalls_at, attachment.typed_at + STALL_AFTER)
+        return quiet and client.terminal is None and client.socket.is_unread
 
     def offers(self) -> list[Offer]:
         """What shells may follow, that of the one who attached last being the last."""

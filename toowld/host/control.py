@@ -67,7 +67,7 @@ def _detach(host: SessionHost, params: Params) -> dict[str, Any]:
         raise RemoteProtocolError("detach: say which 'client', or 'all' of them")
     attached = list(host.session.attachments)
     if wanted is not None and wanted not in attached:
-        raise SessionError(f"client {wanted} is not attached: `toowl info` lists those who are")
+        raise SessionError(f"client {wanted} is not attached: `toowl clients` lists those who are")
     numbers = attached if wanted is None else [wanted]
     for number in numbers:
         host.tell(ev.ClientDismissed(number, "requested"))
@@ -164,6 +164,8 @@ def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Join
         tty=tty,
         redraw=params.flag("redraw", False),
         offer=_offer(params),
+        lead=params.word_or_none("lead", ev.Lead) or ev.Lead.NO,
+        steal=params.flag("steal", False),
     )
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import array
 import contextlib
+import fcntl
 import os
 import socket
 import stat
 import struct
+import termios
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -141,6 +143,14 @@ class FrameSocket:
     @property
     def is_open(self) -> bool:
         return self._open
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the kernel still holds something of ours that the peer has not read (SIOCOUTQ, unix(7))."""
+        count = array.array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._fd, termios.TIOCOUTQ, count)  # the same number
+        return count[0] > 0
 
     # --- over an upgrade of the code --------------------------------------------------------------------
 

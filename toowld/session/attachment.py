@@ -7,7 +7,14 @@ from typing import Any
 
 from toowld.session.outbox import Outbox
 from toowld.session.queries import ReplyFilter
-from toowld.session.states import AttachmentMove, AttachmentState, next_attachment_state
+from toowld.session.states import (
+    AttachmentMove,
+    AttachmentState,
+    Role,
+    RoleMove,
+    next_attachment_state,
+    next_role,
+)
 from toowld.wire import Size
 
 
@@ -23,16 +30,16 @@ class Attachment:
         size: of its terminal; None for one without.
         replies: takes out what its terminal answers where another one's answer counts.
         welcomed: it was told that it is attached, and of what size the session is.
-        typed_at: when it last typed (monotonic seconds), for who leads.
+        typed_at: when its user last typed, or attached (monotonic seconds), for who leads.
     """
 
     __slots__ = (
+        "_role",
         "_state",
         "allowance",
         "client",
         "client_id",
         "outbox",
-        "read_only",
         "reading",
         "replies",
         "seq",
@@ -48,7 +55,7 @@ class Attachment:
         self.reading = False
         self.allowance = 0
         self.size = size
-        self.read_only = read_only
+        self._role = Role.VIEWER if read_only else Role.PEER
         self.typed_at = now  # to attach is to lead, until somebody else types
         self.outbox = Outbox(now)
         self.replies = ReplyFilter()
@@ -67,6 +74,7 @@ class Attachment:
             "rows": self.size.rows if self.size else None,
             "cols": self.size.cols if self.size else None,
             "read_only": self.read_only,
+            "role": self._role.value,
             "typed_at": self.typed_at,
             "outbox": self.outbox.freeze(),
             "replies": self.replies.freeze(),
@@ -77,6 +85,8 @@ class Attachment:
         """The opposite of `freeze`."""
         size = None if state["rows"] is None else Size(rows=state["rows"], cols=state["cols"])
         attachment = cls(state["client"], state["client_id"], size, state["read_only"], state["typed_at"])
+        if state.get("role") == Role.LEAD.value:  # the first states knew no roles
+            attachment.change_role(RoleMove.TAKEN)
         attachment.seq = state["seq"]
         attachment.welcomed = True
         attachment.allowance = state["allowance"]
@@ -96,6 +106,27 @@ class Attachment:
             LocalProtocolError: an illegal move.
         """
         self._state = next_attachment_state(self._state, move)
+
+    @property
+    def role(self) -> Role:
+        return self._role
+
+    def change_role(self, move: RoleMove) -> None:
+        """Take the lead, or lose it.
+
+        Raises:
+            LocalProtocolError: it can't.
+        """
+        self._role = next_role(self._role, move)
+
+    @property
+    def read_only(self) -> bool:
+        return self._role is Role.VIEWER
+
+    @property
+    def precedence(self) -> tuple[bool, float]:
+        """Of several attachments that may type, the one with the highest leads."""
+        return (self._role is Role.LEAD, self.typed_at)
 
     @property
     def has_terminal(self) -> bool:

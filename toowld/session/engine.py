@@ -14,10 +14,11 @@ continue at the attachment's own ``seq``.
 
 Who may slow the child down
 ---------------------------
-Only the lead, which is who typed last. When its outbox is full, or it is nearly caught up, the PTY is not read
-until it has room, so a terminal that keeps going loses nothing and Ctrl-C acts at once. From farther behind, the
-child may print half of what the lead is given meanwhile: it gets nearer, and the log never overtakes it. If it
-takes nothing for `outbox.STALL_AFTER`, it falls behind like everybody else, and the child goes on.
+Only the lead: who took the lead, else who typed last. When its outbox is full, or it is nearly caught up, the PTY is
+not read until it has room, so a terminal that keeps going loses nothing and Ctrl-C acts at once. From farther behind,
+the child may print half of what the lead is given meanwhile: it gets nearer, and the log never overtakes it. If it
+takes nothing for `outbox.STALL_AFTER`, it falls behind like everybody else, and the child goes on. What a terminal
+says by itself is not typing: nobody leads by that.
 
 Who answers what a program asks its terminal
 --------------------------------------------
@@ -39,10 +40,12 @@ from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
 from toowld.session.inputs import InputQueue
 from toowld.session.marks import Marked
-from toowld.session.queries import Query, QueryScanner
+from toowld.session.queries import Query, QueryScanner, only_reports
 from toowld.session.sizes import SizePolicy, Sizes
 from toowld.session.states import (
     AttachmentMove,
+    Role,
+    RoleMove,
     SessionMove,
     SessionState,
     next_session_state,
@@ -81,6 +84,9 @@ FAREWELL = 5.0
 #: custodian for ever. Over a line of 1 MB/s nearly all of a full log comes through meanwhile.
 LONGEST_FAREWELL = 60.0
 
+
+#: What those are told whom somebody else wants out.
+TAKEN_OVER = "taken over from another terminal"
 
 #: With so much input waiting for the child it gets no answers to what it asks.
 MAX_UNREAD = 4 << 10
@@ -121,6 +127,7 @@ class Session:
         self._answers = Answers()
         self._scanner: QueryScanner | None = QueryScanner()  # none while a single terminal answers all
         self._terminals = 0  # of those who may type
+        self._typed_at = 0.0  # when somebody last typed, or attached
         self._unseen_since = seq  # what was printed from here on, no terminal was there to answer
         self._sync_interval = sync_interval
         self._sync_at: float | None = None
@@ -249,6 +256,7 @@ class Session:
         session.end_requested = state["end_requested"]
         session._scanner = None if state["scanned"] is None else QueryScanner(state["scanned"])
         session._terminals = sum(attachment.has_terminal for attachment in session.attachments.values())
+        session._typed_at = max((a.typed_at for a in session.attachments.values()), default=0.0)
         session._unseen_since = state["unseen_since"]
         session._answers = Answers.thaw(state["answers"])
         if "marks" in state:  # else it is of a version that did not look for them
@@ -357,15 +365,27 @@ class Session:
         if from_seq is not None and from_seq > self.seq:
             # It has output that the log lost (the power went), or of another session. None of ours continues it.
             from_seq = None
+        if event.lead is not ev.Lead.NO and event.read_only:
+            raise RemoteProtocolError("who may only watch can't take the lead")
         attachment = Attachment(event.client, event.client_id, event.size, event.read_only, now)
         fresh = from_seq is None or event.redraw  # not one that is back by itself, and shows all it was given
         older = next((a for a in self.attachments.values() if a.client_id == event.client_id), None)
         self._sizes.joined(attachment, fresh, older)
+        if not fresh:  # its user has done nothing: it leads as much as it did
+            attachment.typed_at = min([now, *(a.typed_at for a in self.attachments.values())])
+            attachment.typed_at = attachment.typed_at if older is None else older.typed_at
+        taken = any(a.role is Role.LEAD for a in self.attachments.values() if a is not older)
+        if event.lead is ev.Lead.TAKE or (event.lead is ev.Lead.KEEP and not taken):
+            self._take_lead(attachment)
+        for other in list(self.attachments.values()) if event.steal else ():
+            if other is not older:
+                self._send_away(other, TAKEN_OVER)
         if older is not None:
             # The same client over a new connection: the old one is half open, and would get everything twice.
             # It does not count as one that left: the size, the disk and the end of all are not its business.
             self._send_away(older, "replaced")
         self.attachments[event.client] = attachment
+        self._typed_at = max(self._typed_at, attachment.typed_at)
         self._watch_queries()
         self.input.joined(event.client_id)
         size_before = self.size
@@ -391,6 +411,7 @@ class Session:
             "rows": self.size.rows,
             "cols": self.size.cols,
             "read_only": attachment.read_only,
+            "role": attachment.role.value,
             "answered": self._answered_since(attachment),
             "tells_size": True,
         }
@@ -502,9 +523,15 @@ class Session:
     # --- flow -------------------------------------------------------------------------------------------
 
     def _lead(self) -> Attachment | None:
-        """Who typed last, of those who may type."""
+        """Who took the lead, else who typed last, of those who may type."""
         typists = [a for a in self.attachments.values() if not a.read_only]
-        return max(typists, key=lambda a: a.typed_at, default=None)
+        return max(typists, key=lambda a: a.precedence, default=None)
+
+    def _take_lead(self, attachment: Attachment) -> None:
+        for other in self.attachments.values():
+            if other.role is Role.LEAD and other is not attachment:
+                other.change_role(RoleMove.LOST)
+        attachment.change_role(RoleMove.TAKEN)
 
     def _regulate(self, now: float) -> None:
         """Pause or resume the PTY, and let those fall behind who are too slow to be live."""
@@ -552,7 +579,8 @@ class Session:
         seq = self.input.taken(attachment.client_id) if event.seq is None else event.seq
         typed = self.input.accept(attachment.client_id, seq, event.data, attachment.replies.feed)
         if typed:
-            attachment.typed_at = now
+            if attachment.typed_at >= self._typed_at or not only_reports(typed):
+                attachment.typed_at = self._typed_at = now
             if self._sizes.typed(attachment, typed):
                 self._fit_size()  # first: what the program does at this key, it does in this size
             self._do(do.WritePty(typed))
@@ -595,7 +623,7 @@ class Session:
     def _asked(self, query: Query, now: float) -> None:
         terminals = [a for a in self.attachments.values() if a.has_terminal]
         if terminals:
-            lead = max(terminals, key=lambda attachment: attachment.typed_at)
+            lead = max(terminals, key=lambda attachment: attachment.precedence)
             for attachment in terminals:
                 if attachment is not lead:
                     attachment.replies.expect(query.kind)
@@ -631,7 +659,8 @@ class Session:
         self._fit_size()
 
     def _fit_size(self) -> None:
-        if (size := self._sizes.wanted) is not None:
+        leads = (a.size for a in self.attachments.values() if a.role is Role.LEAD)
+        if (size := next(leads, None) or self._sizes.wanted) is not None:
             self._set_size(size)
 
     def _set_size(self, size: Size) -> None:

@@ -7,9 +7,19 @@ Nobody changes an event, but they are not frozen: each key makes several, and a 
 
 from __future__ import annotations
 
+import enum
+
 from toowld.classes import define
 from toowld.session.sizes import SizePolicy
 from toowld.wire import Size
+
+
+class Lead(enum.Enum):
+    """Whether a client that attaches takes the lead."""
+
+    NO = "no"
+    KEEP = "keep"  # unless somebody has it by now: it comes back, and had it before
+    TAKE = "take"  # from whoever has it
 
 
 @define
@@ -67,6 +77,7 @@ class ClientJoined(Event):
     ``from_seq``: first output byte that it lacks, or None to let the session choose: the last
     ``replay_bytes`` of the scrollback, or nothing if that is 0; so it does for one beyond the end.
     ``redraw``: its screen is not what the output before ``from_seq`` made of it.
+    ``lead``: whether it takes the lead. ``steal``: all others have to leave.
     """
 
     client: int
@@ -76,6 +87,8 @@ class ClientJoined(Event):
     from_seq: int | None
     replay_bytes: int
     redraw: bool = False
+    lead: Lead = Lead.NO
+    steal: bool = False
 
 
 @define

@@ -16,6 +16,12 @@ anew where the client says::
     REPLAYING ──caught up──▶ LIVE ──fell behind──▶ LAGGED ──caught up──▶ LIVE
         │ ◀──────────rewound─────┴────rewound─────────┤
         └───────────────left─────┴────left────────────┴──left──▶ GONE
+
+What an attachment may do is its **role**. One of a session's attachments at most is its LEAD: its terminal decides
+how large the session is, and how fast its child may print, until it leaves or another takes the lead. A VIEWER never
+does::
+
+    VIEWER        PEER ──takes the lead──▶ LEAD ──another takes it──▶ PEER
 """
 
 from __future__ import annotations
@@ -62,6 +68,21 @@ class AttachmentMove(enum.Enum):
     LEFT = "left"
 
 
+class Role(enum.Enum):
+    """What an attachment may do."""
+
+    VIEWER = "viewer"  # watch
+    PEER = "peer"  # watch and type
+    LEAD = "lead"  # that, and its terminal decides
+
+
+class RoleMove(enum.Enum):
+    """What changes a role."""
+
+    TAKEN = "takes the lead"
+    LOST = "another takes the lead"
+
+
 SESSION_TABLE: Mapping[tuple[SessionState, SessionMove], SessionState] = {
     (SessionState.AWAITING, SessionMove.START): SessionState.STARTING,
     (SessionState.STARTING, SessionMove.STARTED): SessionState.RUNNING,
@@ -79,6 +100,12 @@ ATTACHMENT_TABLE: Mapping[tuple[AttachmentState, AttachmentMove], AttachmentStat
     (AttachmentState.LAGGED, AttachmentMove.CAUGHT_UP): AttachmentState.LIVE,
     (AttachmentState.LAGGED, AttachmentMove.REWOUND): AttachmentState.REPLAYING,
     (AttachmentState.LAGGED, AttachmentMove.LEFT): AttachmentState.GONE,
+}
+
+ROLE_TABLE: Mapping[tuple[Role, RoleMove], Role] = {
+    (Role.PEER, RoleMove.TAKEN): Role.LEAD,
+    (Role.LEAD, RoleMove.TAKEN): Role.LEAD,
+    (Role.LEAD, RoleMove.LOST): Role.PEER,
 }
 
 
@@ -104,3 +131,15 @@ def next_attachment_state(state: AttachmentState, move: AttachmentMove) -> Attac
         return ATTACHMENT_TABLE[state, move]
     except KeyError:
         raise LocalProtocolError(f"an attachment that is {state.value} can't take '{move.value}'") from None
+
+
+def next_role(role: Role, move: RoleMove) -> Role:
+    """What ``move`` makes of ``role``.
+
+    Raises:
+        LocalProtocolError: it can't be; viewers must be refused before.
+    """
+    try:
+        return ROLE_TABLE[role, move]
+    except KeyError:
+        raise LocalProtocolError(f"an attachment that is a {role.value} can't take '{move.value}'") from None
