@@ -107,6 +107,8 @@ def _read(made: Mapping[str, Any]) -> Picture:
 
 def _made_here(session_id: str, size: Size | None, terminal: Size | None) -> Picture:
     from toowld.screen.picture import picture
+    from toowld.settings import schema
 
-    made = picture(paths.resolve().session(session_id), size, terminal)
+    lines = schema.default("defaults", "replay_lines")
+    made = picture(paths.resolve().session(session_id), size, terminal, lines=lines)
     return Picture(made.seq, made.data, made.unfinished, made.fresh_line)

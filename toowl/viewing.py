@@ -169,7 +169,7 @@ class Viewing:
 
     def _paint(self, model: Model) -> None:
         try:
-            state = model.state(history=False)
+            state = model.state(history=0)
         except errors.ScreenError:  # in the middle of a picture
             return
         self._dirty = False
@@ -181,7 +181,7 @@ class Viewing:
 
         self._feed(b"")
         try:
-            state = model.state(history=False)
+            state = model.state(history=0)
         except errors.ScreenError:
             return  # in the middle of a picture; soon
         self._model = None

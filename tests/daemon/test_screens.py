@@ -50,6 +50,22 @@ def painted(sandbox: Sandbox, answer: dict[str, Any], session: str, size: Size =
     return model
 
 
+def test_so_many_lines_of_scrollback_are_painted_as_are_set(sandbox: Sandbox) -> None:
+    sandbox.up()
+    session = sandbox.new("sh", "-c", "seq 3000; exec cat", name="long", rows=24, cols=80)["id"]
+    wait_for(lambda: sandbox.output(session).endswith(b"3000\r\n"))
+
+    def lines() -> int:
+        answer = picture(sandbox, session, rows=24, cols=80)
+        return len(painted(sandbox, answer, session).state().main.history)
+
+    assert lines() == 2000
+    sandbox.toowl("set", "long", "replay_lines=7")
+    assert lines() == 7
+    sandbox.toowl("set", "long", "replay_lines=0")
+    assert lines() == 0
+
+
 @pytest.fixture
 def session(sandbox: Sandbox) -> Iterator[str]:
     """One that switches to the alternate screen and draws there once."""

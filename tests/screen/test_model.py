@@ -35,12 +35,22 @@ def test_scrollback_is_kept_as_promised_and_no_more() -> None:
         assert SCROLLBACK_LINES * 0.95 <= kept <= SCROLLBACK_LINES + 24
 
 
+def test_less_of_the_scrollback_can_be_asked_for() -> None:
+    with Model(_SIZE) as model:
+        model.feed(b"".join(b"%d\r\n" % n for n in range(3000)))
+        whole = model.state().main
+        for lines in (0, 1, 30, 299, 2000, len(whole.history), 1 << 40):
+            part = model.state(history=lines).main
+            assert part.history == whole.history[max(len(whole.history) - lines, 0) :]
+            assert part.rows == whole.rows
+
+
 def test_a_size_that_nobody_has_takes_no_gigabytes() -> None:
     with Model(Size(rows=65535, cols=65535)) as model:
-        size = model.state(history=False).size
+        size = model.state(history=0).size
         assert size.rows * size.cols <= 1_000_000
         model.resize(Size(rows=60000, cols=60000))
-        size = model.state(history=False).size
+        size = model.state(history=0).size
         assert size.rows * size.cols <= 1_000_000
 
 
@@ -61,7 +71,7 @@ def test_a_damaged_snapshot_is_an_error_and_no_crash() -> None:
         with pytest.raises(ScreenError):
             Model.restore(whole[:end])
         with pytest.raises(ScreenError):
-            decode(whole[:end])
+            decode(whole[:end], history=10)
     for at in range(0, len(whole), 11):
         damaged = whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]
         with pytest.raises(ScreenError):

@@ -69,7 +69,7 @@ def test_a_program_goes_on_as_if_nothing_had_been(name: str) -> None:
         skip = min(max(int(total * 0.5) - seen, 0), len(event))
         second.feed(event[skip:])
         seen += len(event)
-    assert differences(whole.state(history=False), second.state(history=False)) == []
+    assert differences(whole.state(history=0), second.state(history=0)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -52,7 +52,7 @@ def test_what_comes_later_looks_the_same(stream: list[bytes], later: list[bytes]
         first.feed(piece)
         second.feed(piece)
     # Not the scrollback: it had something above it in the second terminal, that may have been pulled down.
-    assert differences(first.state(history=False), second.state(history=False)) == []
+    assert differences(first.state(history=0), second.state(history=0)) == []
 
 
 def _cuts(state: Terminal, cols: int) -> bool:
@@ -71,7 +71,7 @@ def _cuts(state: Terminal, cols: int) -> bool:
 @given(_STREAM, st.integers(1, 30), st.integers(1, 50))
 def test_another_size_is_the_resized_terminal(stream: list[bytes], rows: int, cols: int) -> None:
     model = _model(b"".join(stream))
-    assume(not _cuts(model.state(history=False), cols))
+    assume(not _cuts(model.state(history=0), cols))
     model.resize(Size(rows=rows, cols=cols))
     state = model.state()
     assert differences(state, hop(state).state()) == []
@@ -81,8 +81,8 @@ def test_another_size_is_the_resized_terminal(stream: list[bytes], rows: int, co
 @given(_STREAM, st.integers(1, 30), st.integers(1, 50))
 def test_a_viewer_of_another_size_sees_a_part(stream: list[bytes], rows: int, cols: int) -> None:
     """Cut off or with space around it, and every cell where it was."""
-    state = _model(b"".join(stream)).state(history=False)
-    shown = hop(state, Size(rows=rows, cols=cols)).state(history=False).grid.rows
+    state = _model(b"".join(stream)).state(history=0)
+    shown = hop(state, Size(rows=rows, cols=cols)).state(history=0).grid.rows
     height = len(state.grid.rows)
     top = max(height - rows, 0) if state.alternate is None else 0
     for y, row in enumerate(shown):

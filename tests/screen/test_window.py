@@ -30,13 +30,13 @@ def cells(row: Row) -> list[str]:
 
 def texts(model: Model, size: Size) -> list[str]:
     """What can be read in each row of a terminal."""
-    rows = [cells(row) for row in model.state(history=False).grid.rows]
+    rows = [cells(row) for row in model.state(history=0).grid.rows]
     return ["".join(row + [" "] * (size.cols - len(row))) for row in rows]
 
 
 def seen(session: Model, size: Size) -> list[str]:
     """What a terminal of this size is to show, by what the rule says."""
-    state = session.state(history=False)
+    state = session.state(history=0)
     cursor = state.grid.cursor
     left, top = max(cursor.x - size.cols + 1, 0), max(cursor.y - size.rows + 1, 0)
     rows = []
@@ -69,17 +69,17 @@ def test_the_picture_is_cut_off_or_padded(size: Size, parts: list[bytes]) -> Non
     with Model(SESSION) as session, Model(size) as terminal:
         for part in parts:
             session.feed(part)
-            terminal.feed(window.paint(session.state(history=False)))
-        terminal.feed(window.paint(session.state(history=False)))
+            terminal.feed(window.paint(session.state(history=0)))
+        terminal.feed(window.paint(session.state(history=0)))
         assert texts(terminal, size) == seen(session, size)
-        assert window.paint(session.state(history=False)) == b""
+        assert window.paint(session.state(history=0)) == b""
 
 
 def test_the_cursor_and_colours_are_where_they_are() -> None:
     with Model(SESSION) as session, Model(SMALLER) as terminal:
         session.feed(b"\x1b[8;25H\x1b[1;31mred")
-        terminal.feed(Window(SMALLER).paint(session.state(history=False)))
-        state = terminal.state(history=False)
+        terminal.feed(Window(SMALLER).paint(session.state(history=0)))
+        state = terminal.state(history=0)
         assert (state.grid.cursor.x, state.grid.cursor.y) == (11, 5)
         (run,) = (run for run in state.grid.rows[5].runs if run.text == "red")
         assert (run.style.fg, run.style.attributes) == (1, 1)
@@ -88,10 +88,10 @@ def test_the_cursor_and_colours_are_where_they_are() -> None:
 def test_half_of_a_wide_character_is_nothing() -> None:
     with Model(SESSION) as session, Model(SMALLER) as terminal:
         session.feed("漢字漢字漢字漢字".encode() + b"\x1b[1;14H")  # the cursor is in column 13: 2 are cut off
-        terminal.feed(Window(SMALLER).paint(session.state(history=False)))
+        terminal.feed(Window(SMALLER).paint(session.state(history=0)))
         assert texts(terminal, SMALLER)[0].rstrip(" ") == "字漢字漢字漢"
         session.feed(b"\x1b[1;13H")
-        terminal.feed(Window(SMALLER).paint(session.state(history=False)))
+        terminal.feed(Window(SMALLER).paint(session.state(history=0)))
         assert texts(terminal, SMALLER)[0].rstrip(" ") == " 字漢字漢字".rstrip(" ")
 
 
@@ -101,16 +101,16 @@ def test_what_the_session_sets_is_set_and_unset() -> None:
     window = Window(LARGER)
     with Model(SESSION) as session, Model(LARGER) as terminal:
         session.feed(setting)
-        terminal.feed(window.paint(session.state(history=False)))
-        state = terminal.state(history=False)
+        terminal.feed(window.paint(session.state(history=0)))
+        state = terminal.state(history=0)
         assert state.mode(1) and state.mode(66) and state.mode(2004)
         assert (state.mouse, state.mouse_format, state.cursor_shape) == (1002, 1006, 5)
         assert state.grid.keyboard[-1] == 5 and state.modify_other_keys
         assert state.colours == {11: (0x11, 0x22, 0x33)}
         assert state.title == b"title"
         session.feed(b"\x1bc\x1b]111\x07")
-        terminal.feed(window.paint(session.state(history=False)))
-        state = terminal.state(history=False)
+        terminal.feed(window.paint(session.state(history=0)))
+        state = terminal.state(history=0)
         assert not (state.mode(1) or state.mode(66) or state.mode(2004) or state.modify_other_keys)
         assert (state.mouse, state.mouse_format, state.cursor_shape) == (0, 0, 0)
         assert state.grid.keyboard[-1] == 0
@@ -126,5 +126,5 @@ def test_a_recording(size: Size) -> None:
                 session.resize(event)
             else:
                 session.feed(event)
-            terminal.feed(window.paint(session.state(history=False)))
+            terminal.feed(window.paint(session.state(history=0)))
             assert texts(terminal, size) == seen(session, size)

@@ -72,13 +72,17 @@ class Screens:
     _logs: dict[str, _Log] = field(factory=dict)
     _pause: float = LOOK_EVERY
 
-    async def picture(self, folder: Path, size: Size | None, terminal: Size | None) -> Mapping[str, Any]:
+    async def picture(
+        self, folder: Path, size: Size | None, terminal: Size | None, lines: int
+    ) -> Mapping[str, Any]:
         """``seq``, ``data``, ``unfinished``; see `toowld.screen.picture`.
 
         Raises:
             ScreenError: there is none now.
         """
-        params = {"folder": os.fspath(folder), "size": _pair(size), "terminal": _pair(terminal)}
+        params = {
+            "folder": os.fspath(folder), "size": _pair(size), "terminal": _pair(terminal), "lines": lines,
+        }  # fmt: skip
         return await self.pictures.request("picture", params, timeout=_PICTURE_TIMEOUT)
 
     async def answer(self, folder: Path, end: int, query: bytes) -> bytes:

@@ -45,11 +45,11 @@ _MOUSE_FORMAT = (0, 1005, 1006, 1015, 1016)
 _SHAPES = (6, 2, 4, 2)
 
 
-def decode(snapshot: bytes, *, history: bool = True) -> Terminal:
+def decode(snapshot: bytes, *, history: int) -> Terminal:
     """The state that a snapshot of the library holds.
 
     Args:
-        history: read the scrollback too.
+        history: of the scrollback, so many lines at most, the newest.
 
     Raises:
         ScreenError: it is not whole, or of another version.
@@ -60,7 +60,7 @@ def decode(snapshot: bytes, *, history: bool = True) -> Terminal:
         raise ScreenError(f"this is no snapshot of a terminal: {error}") from error
 
 
-def _decode(snapshot: bytes, want_history: bool) -> Terminal:
+def _decode(snapshot: bytes, lines: int) -> Terminal:
     if snapshot[:8] != _MAGIC or int.from_bytes(snapshot[8:10], "little") != _VERSION:
         raise ScreenError("this is no snapshot of a terminal that we know the form of")
     records = _records(snapshot)
@@ -70,9 +70,10 @@ def _decode(snapshot: bytes, want_history: bool) -> Terminal:
     rows, alternate_shown = struct.unpack_from("<H", head, 2)[0], struct.unpack_from("<H", head, 21)[0]
     screens: dict[int, bytes] = {}
     pages: dict[int, list[Row]] = {}
-    history: dict[int, list[list[Row]]] = {}
+    older: dict[int, list[list[Row]]] = {}
     key = 0
     past = False
+    lacking = 0
     unfinished = b""
     for tag, payload in records:
         if tag == _SCREEN:
@@ -81,20 +82,22 @@ def _decode(snapshot: bytes, want_history: bool) -> Terminal:
             pages[key] = []
         elif tag == _HISTORY:
             key = int.from_bytes(payload[:2], "little")
-            history[key] = []
+            # The first page of a screen may begin with some rows of its scrollback.
+            older[key] = [pages[key][:-rows]]
+            lacking = lines - len(older[key][0])
             past = True
         elif tag == _CONTINUATION:
             unfinished = bytes(payload)
         elif tag == _PAGE and not past:
             pages[key] += page(payload)
-        elif tag == _PAGE and want_history:
-            history[key].append(page(payload))
+        elif tag == _PAGE and lacking > 0:
+            older[key].append(page(payload))
+            lacking -= len(older[key][-1])
     grids = {}
     for key, screen in screens.items():
-        older = [row for rows_of in reversed(history.get(key, ())) for row in rows_of]
-        # The first page of a screen may begin with some rows of its scrollback.
-        older += pages[key][:-rows] if want_history else []
-        grids[key] = _screen(screen, pages[key][-rows:], older)
+        parts = older.get(key) or [pages[key][:-rows]]
+        history = [row for part in reversed(parts) for row in part]
+        grids[key] = _screen(screen, pages[key][-rows:], history[max(len(history) - lines, 0) :])
     return _terminal(head, grids[0], grids[_ALTERNATE] if alternate_shown else None, unfinished)
 
 

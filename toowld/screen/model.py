@@ -142,8 +142,8 @@ class Model:
         finally:
             self._library.ghostty_free(None, where, length)
 
-    def state(self, *, history: bool = True) -> Terminal:
-        """What is shown and set. ``history``: with the scrollback.
+    def state(self, *, history: int = SCROLLBACK_LINES) -> Terminal:
+        """What is shown and set. ``history``: so many lines of the scrollback at most, the newest.
 
         Raises:
             ScreenError: not now, in the middle of a very long sequence.

@@ -12,6 +12,7 @@ from pathlib import Path
 from toowld.classes import frozen, replace
 from toowld.errors import ScreenError
 from toowld.screen.follow import Followed, follow, store
+from toowld.screen.model import SCROLLBACK_LINES
 from toowld.screen.render import render
 from toowld.screen.state import Terminal
 from toowld.wire.messages import Size
@@ -37,13 +38,16 @@ class Picture:
     fresh_line: bool
 
 
-def picture(folder: Path, size: Size | None = None, terminal: Size | None = None) -> Picture:
+def picture(
+    folder: Path, size: Size | None = None, terminal: Size | None = None, *, lines: int = SCROLLBACK_LINES
+) -> Picture:
     """The newest picture of a session, from its log.
 
     Args:
         folder: of the session.
         size: that the session will have when the client is there; None: as it is.
         terminal: the client's; None: as large as the session. What is larger than it is cut off.
+        lines: of scrollback above the screen, at most.
 
     Raises:
         ScreenError: there is none now, or no model to make it with.
@@ -53,7 +57,7 @@ def picture(folder: Path, size: Size | None = None, terminal: Size | None = None
     with followed.model:
         if size is not None and size != followed.size:
             followed.model.resize(size)
-        state = followed.model.state()
+        state = followed.model.state(history=lines)
     cursor = state.grid.cursor
     fresh_line = cursor.x == 0 and not state.grid.rows[cursor.y].runs
     return Picture(followed.seq, _painted(state, terminal), state.unfinished, fresh_line)

@@ -57,7 +57,7 @@ def _carry_out(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         followed = caught_up(folder, params["limit"])
         return {"seq": followed.seq, "fed": followed.seq - (followed.snapshot or 0)}
     if method == "picture":
-        made = picture(folder, _size(params["size"]), _size(params["terminal"]))
+        made = picture(folder, _size(params["size"]), _size(params["terminal"]), lines=params["lines"])
         told: dict[str, Any] = to_dict(made)
         return told
     raise RefusedError(f"this helper does not know the request '{method}'")
