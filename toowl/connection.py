@@ -10,11 +10,12 @@ custodian of the session itself, which needs no daemon.
 
 from __future__ import annotations
 
+import _socket  # socket would build a dozen enums
 import os
 import select
-import socket
 import struct
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ _FINAL = (errors.SessionNotFound, errors.ProtocolError)
 class Established:
     """A connection that is an attachment now. ``decoder`` may hold messages already."""
 
-    socket: socket.socket
+    socket: _socket.socket
     decoder: wire.FrameDecoder
     attached: wire.Attached
 
@@ -62,7 +63,7 @@ class Dial:
     def __init__(self, targets: Sequence[tuple[str, str]], params: dict[str, Any], now: float) -> None:
         self._targets = iter(targets)
         self._params = params
-        self._socket: socket.socket | None = None
+        self._socket: _socket.socket | None = None
         self._decoder = wire.FrameDecoder()
         self._outbox = bytearray()
         self._what = ""
@@ -102,10 +103,10 @@ class Dial:
         about = {"role": "client", "build": __version__, "pid": os.getpid()}
         self._outbox = bytearray(wire.encode(wire.Hello(about=about)))
         self.deadline = now + _DIAL_TIMEOUT
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
         try:
             self._socket.connect(path)  # done or failed at once; EAGAIN: its queue is full
-            _, uid, _ = _UCRED.unpack(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            _, uid, _ = _UCRED.unpack(self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
             if uid != os.getuid():
                 raise errors.RefusedError(
                     f"{self._what} belongs to uid {uid}, not to us: run toowl as that user"
@@ -404,7 +405,7 @@ class Connection:
         if not self.up or not self._can_send:
             return False
         try:
-            sent = socket.send_fds(self._socket, [frame], fds)
+            sent = self._socket.sendmsg([frame], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", fds))])
         except OSError:  # no room, or no peer, which reading tells
             return False
         outbox += frame[sent:]

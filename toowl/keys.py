@@ -19,6 +19,7 @@ While a bracketed paste runs nothing is a chord: the rest of a paste must not en
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import NamedTuple
 
 from toowld.classes import frozen
@@ -44,13 +45,14 @@ _PRESS, _REPEAT, _RELEASE = 1, 2, 3
 #: Keys that are modifiers themselves (kitty, "functional key definitions"): locks, then left shift to level 5.
 _MODIFIER_KEYS = frozenset(range(57358, 57361)) | frozenset(range(57441, 57455))
 
-_KITTY = re.compile(rb"\x1b\[(\d+)(?::(\d*))?(?::\d*)?(?:;(\d*)(?::(\d*))?(?:;(\d*)[\d:]*)?)?u")
-_XTERM = re.compile(rb"\x1b\[27;(\d+);(\d+)~")
-_RELEASED = re.compile(
-    rb"\x1b\[\d*;\d*:3[A-Z~]"
+# Compiled when first needed, and then found in the cache of `re`.
+_KITTY = partial(re.compile, rb"\x1b\[(\d+)(?::(\d*))?(?::\d*)?(?:;(\d*)(?::(\d*))?(?:;(\d*)[\d:]*)?)?u")
+_XTERM = partial(re.compile, rb"\x1b\[27;(\d+);(\d+)~")
+_RELEASED = partial(
+    re.compile, rb"\x1b\[\d*;\d*:3[A-Z~]"
 )  # a key with an encoding of its own: arrows, F1 and the like
 #: Reports that are no keys: mouse, focus, and answers to queries.
-_REPORT = re.compile(rb"\x1b\[(?:[<>=?][\x20-\x3f]*[\x40-\x7e]|[MIO])")
+_REPORT = partial(re.compile, rb"\x1b\[(?:[<>=?][\x20-\x3f]*[\x40-\x7e]|[MIO])")
 
 
 @frozen
@@ -103,7 +105,7 @@ class Chords:
             raise ValueError(f"{prefix} is no control character that could begin a chord")
         self._prefix = prefix
         self._prefix_code = ord(chr(prefix | 0x40).lower())
-        self._holdable = re.compile(rb"\x1b\[(?:%d(?:[:;][\d:;]*)?|27;[\d;]*)" % self._prefix_code)
+        self._holdable = partial(re.compile, rb"\x1b\[(?:%d(?:[:;][\d:;]*)?|27;[\d;]*)" % self._prefix_code)
         self._interesting = re.compile(b"[\x1b" + re.escape(bytes([prefix])) + b"]")
         self._actions: list[Action] = []
         self._sequence = bytearray()  # an unfinished escape sequence
@@ -191,7 +193,7 @@ class Chords:
         if self._armed:
             hold = len(sequence) > 2
         else:
-            hold = self._sent == 0 and not self._pasting and bool(self._holdable.fullmatch(sequence))
+            hold = self._sent == 0 and not self._pasting and bool(self._holdable().fullmatch(sequence))
         if not hold or self._sent:
             self._release()
             self._send(bytes(sequence[self._sent :]))
@@ -205,7 +207,7 @@ class Chords:
             self._end_sequence()
         elif key is not None:
             self._encoded(key, sequence)
-        elif _REPORT.fullmatch(sequence):
+        elif _REPORT().fullmatch(sequence):
             rest = bytes(sequence[self._sent :])
             self._sequence.clear()
             self._sent = 0
@@ -320,12 +322,12 @@ class Chords:
 
 def _decode(sequence: bytes) -> _Key | None:
     """The key that a control sequence encodes, if it is one of the two encodings of any key."""
-    if found := _KITTY.fullmatch(sequence):
+    if found := _KITTY().fullmatch(sequence):
         code, shifted, modifiers, event, text = (int(group or 0) for group in found.groups())
-    elif found := _XTERM.fullmatch(sequence):
+    elif found := _XTERM().fullmatch(sequence):
         modifiers, code = int(found[1]), int(found[2])
         shifted = event = text = 0
-    elif _RELEASED.fullmatch(sequence):
+    elif _RELEASED().fullmatch(sequence):
         return _Key(0, 0, 0, 0, _RELEASE)
     else:
         return None

@@ -23,7 +23,6 @@ import os
 import select
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toowl.attachment import Attachment
@@ -264,7 +263,10 @@ class Lending:
         self._screen.lose_track()
 
     def _trail_from(self, seq: int) -> Trail:
-        from toowld.log.trail import Trail  # not needed before: attaching is quicker without
+        # Not needed before: attaching is quicker without.
+        from pathlib import Path
+
+        from toowld.log.trail import Trail
 
         if self._trail is None:
             self._trail = Trail(Path(self._attachment.log_folder or ""))

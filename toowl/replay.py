@@ -14,6 +14,7 @@ query), so it is ended in the query's place.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 #: Real queries are short; a capability request with dozens of names comes to some hundred bytes.
 _LONGEST = 4096
@@ -39,7 +40,9 @@ _CONTROL = (
     _N + rb"[#'|]?\|",  # XTREPORTSGR, DECRQLP
     rb"#R",  # XTREPORTCOLORS
 )
-_QUERY = re.compile(
+# Compiled when first needed, and then found in the cache of `re`: most attachments come without.
+_QUERY = partial(
+    re.compile,
     rb"\x1b"
     + _C0
     + rb"*(?:Z|\[(?:"
@@ -48,20 +51,22 @@ _QUERY = re.compile(
     + _TEXT
     + rb"{0,%d})" % _LONGEST
     + _END
-    + rb")"
+    + rb")",
 )
 #: Strings that ask. Colours, pointer shape, font and clipboard have "?" in place of a value.
-_ASKS = re.compile(
+_ASKS = partial(
+    re.compile,
     rb"\](?:0*(?:4|5|1\d|52);(?:" + _TEXT + rb"*;)?\?(?:;" + _TEXT + rb"*)?"
     rb"|50;\?" + _TEXT + rb"*|21;" + _TEXT + rb"*=\?" + _TEXT + rb"*|22;\?" + _TEXT + rb"*"
     rb"|6[01](?:;" + _TEXT + rb"*)?|99;[^;]*\bp=\?" + _TEXT + rb"*|5522;[^;]*type=read" + _TEXT + rb"*"
     rb"|1337;(?:ReportCellSize|ReportVariable=|Capabilities)" + _TEXT + rb"*)"
     rb"|P[0-9;]*[$+][qQ]" + _TEXT + rb"*"  # DECRQSS, XTGETTCAP, XTGETXRES
-    rb"|_G(?:[^;]*,)?a=q\b" + _TEXT + rb"*"  # kitty graphics
+    rb"|_G(?:[^;]*,)?a=q\b" + _TEXT + rb"*",  # kitty graphics
 )
 #: The end of a chunk that may become a query. Data that comes in large pieces (titles, clipboard, pictures)
 #: is told apart by its beginning, so that it is not held back.
-_UNFINISHED = re.compile(
+_UNFINISHED = partial(
+    re.compile,
     rb"\x1b(?:"
     + _C0
     + rb"*|"
@@ -82,11 +87,11 @@ _UNFINISHED = re.compile(
     + rb"{0,%d})?)?" % _LONGEST
     + rb"|_(?:G"
     + _TEXT
-    + rb"{0,256})?)\x1b?)\Z"
+    + rb"{0,256})?)\x1b?)\Z",
 )
 #: A sequence that ends where it is cut off.
-_OPEN = re.compile(rb"\x1b(?:" + _C0 + rb"|[ -/])*(?:\[[\x00-\x17\x19\x1c-\x3f]*)?\Z")
-_STRING = re.compile(rb"\x1b" + _C0 + rb"*[\]PX^_]" + _TEXT + rb"*\Z")
+_OPEN = partial(re.compile, rb"\x1b(?:" + _C0 + rb"|[ -/])*(?:\[[\x00-\x17\x19\x1c-\x3f]*)?\Z")
+_STRING = partial(re.compile, rb"\x1b" + _C0 + rb"*[\]PX^_]" + _TEXT + rb"*\Z")
 _NO_CONTROL = re.compile(rb"[^\x00-\x17\x19\x1c-\x1f]")
 _STRING_END = re.compile(rb"[\x07\x18\x1a\x1b]")
 
@@ -96,7 +101,8 @@ _ENQ = b"\x05"
 def count_queries(data: bytes) -> int:
     """How many questions to the terminal are in this output."""
     return sum(
-        found["string"] is None or bool(_ASKS.fullmatch(found["string"])) for found in _QUERY.finditer(data)
+        found["string"] is None or bool(_ASKS().fullmatch(found["string"]))
+        for found in _QUERY().finditer(data)
     )
 
 
@@ -126,11 +132,11 @@ class QueryFilter:
     def _clean(self, buffer: bytes, end: int) -> bytes:
         pieces = []
         at = 0
-        for found in _QUERY.finditer(buffer, 0):
+        for found in _QUERY().finditer(buffer, 0):
             if found.start() >= end:
                 break
             string = found["string"]
-            if string is not None and not _ASKS.fullmatch(string):
+            if string is not None and not _ASKS().fullmatch(string):
                 continue
             before = buffer[at : found.start()]
             pieces += [before, self._close(before)]
@@ -157,8 +163,8 @@ class QueryFilter:
         if last < 0:
             self._in_string = self._in_string and not _STRING_END.search(data)
             return
-        self._in_string = bool(_STRING.match(data, last))
-        if len(data) - last <= _LONGEST and _OPEN.match(data, last):
+        self._in_string = bool(_STRING().match(data, last))
+        if len(data) - last <= _LONGEST and _OPEN().match(data, last):
             self._open = data[last:]
 
 
@@ -169,6 +175,6 @@ def _unfinished(buffer: bytes) -> int:
         return len(buffer)
     if last == len(buffer) - 1:  # perhaps the first half of ST
         before = buffer.rfind(b"\x1b", 0, last)
-        if before >= 0 and _UNFINISHED.match(buffer, before):
+        if before >= 0 and _UNFINISHED().match(buffer, before):
             return before
-    return last if _UNFINISHED.match(buffer, last) else len(buffer)
+    return last if _UNFINISHED().match(buffer, last) else len(buffer)

@@ -18,10 +18,15 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from toowld.classes import frozen
 from toowld.errors import ToowlError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import (
+        Path,  # elsewhere where it is needed: it brings along what takes longer than all the rest
+    )
 
 #: ``sockaddr_un.sun_path`` holds 108 bytes with the closing NUL (unix(7)).
 _SUN_PATH_MAX = 107
@@ -112,6 +117,8 @@ class Paths:
 
 def resolve(env: Mapping[str, str] | None = None) -> Paths:
     """The paths that the environment asks for. Touches nothing."""
+    from pathlib import Path
+
     env = os.environ if env is None else env
     home = Path(env.get("HOME") or Path.home())
 
@@ -139,6 +146,8 @@ def _of_system_unit() -> Path | None:
     ``toowld.service`` has ``/run/toowl``, ``toowld@NAME.service`` has ``/run/toowl-NAME``. To ask who owns them
     needs no look into the password database, which may be on the network.
     """
+    from pathlib import Path
+
     try:
         for folder in sorted(Path(_SYSTEM_RUNTIME).iterdir()):
             if folder.name == "toowl" or folder.name.startswith("toowl-"):
@@ -177,7 +186,7 @@ def secure_folder(folder: Path) -> None:
 def leads_to_socket_of_ours(path: str) -> bool:
     """Whether that is a socket that belongs to our uid, wherever a link leads."""
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
         return False
     return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()

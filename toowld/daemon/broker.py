@@ -310,7 +310,9 @@ class Broker:
             size = None
         elif not params.flag("decides", False):
             size = _size_with(entry, terminal)
-        lines = self._lifecycle.settings.of_session(entry.record.settings, entry.record.connection).replay_lines
+        lines = self._lifecycle.settings.of_session(
+            entry.record.settings, entry.record.connection
+        ).replay_lines
         return await self._screens.picture(self._store.folder(entry.record.id), size, terminal, lines)
 
     # --- attach -----------------------------------------------------------------------------------------

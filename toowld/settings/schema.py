@@ -120,7 +120,7 @@ class Defaults:
     replay_lines: int = _key(
         2000,
         Kind.COUNT,
-        "how many lines of scrollback a terminal is given above the screen when it is attached, 10 000 at most; all of "
+        "how many lines of scrollback a terminal is given above the screen when it attaches, 10 000 at most; all of "
         "it is in `toowl capture --scrollback` and `toowl search`",
         connection=True,
         session=True,
