@@ -35,6 +35,10 @@ _FILES = (
     ("$XDG_RUNTIME_DIR/toowl/toowld.sock", "the daemon's socket"),
     ("$XDG_RUNTIME_DIR/toowl/custodians/", "a socket for each persistent session"),
     ("$XDG_STATE_HOME/toowl/sessions/", "a folder for each session: its record and its scrollback"),
+    (
+        "$XDG_STATE_HOME/toowl/audit.jsonl",
+        "who did what to which session, one JSON object a line; see [audit]",
+    ),
     ("$XDG_CONFIG_HOME/toowl/config.toml", "settings, see toowld(8)"),
 )
 _INTRODUCTION = (

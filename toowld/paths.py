@@ -97,6 +97,11 @@ class Paths:
         """Where ``toowld --detach`` writes its own messages."""
         return self.state / "toowld.log"
 
+    @property
+    def audit(self) -> Path:
+        """Where it is noted who did what."""
+        return self.state / "audit.jsonl"
+
     def prepare(self) -> None:
         """Create what is missing, mode 0700, and refuse what others could tamper with.
 

@@ -158,7 +158,8 @@ def test_one_that_leaves_while_it_is_told() -> None:
         ({"state": State.ENDED}, {"state": State.STARTING, "env": {"A": "b"}}, []),
         ({"state": State.UNREACHABLE}, {"state": State.RUNNING}, []),
         ({}, {"state": State.ENDED, "end_reason": "exited", "exit_code": 3},
-         [("ended", {"reason": "exited", "code": 3, "signal": None, "requested": False, "error": None})]),
+         [("ended", {"reason": "exited", "code": 3, "signal": None, "requested": False, "error": None,
+                     "cause": None})]),
     ],
 )  # fmt: skip
 def test_what_a_record_tells(before: Mapping[str, Any], changes: Mapping[str, Any], told: list[Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from toowld import __version__
 from toowld.daemon import process, setting
+from toowld.daemon.audit import Audit
 from toowld.daemon.connection import Connection
 from toowld.daemon.entry import Entry, Keeper
 from toowld.daemon.events import Bus
@@ -70,6 +71,7 @@ class Broker:
         lifecycle: Lifecycle,
         screens: Screens,
         bus: Bus,
+        audit: Audit,
         own: Mapping[str, _Handler],
         gate: bool,
     ) -> None:
@@ -78,6 +80,7 @@ class Broker:
         self._lifecycle = lifecycle
         self._screens = screens
         self._bus = bus
+        self._audit = audit
         self._gate = gate
         self._connections: set[Connection] = set()
         self._handlers: dict[str, _Handler] = {
@@ -145,7 +148,10 @@ class Broker:
             raise RefusedError(
                 f"this toowld does not know the request '{request.method}': upgrade the older side"
             )
-        result: Mapping[str, Any] = pack_text(await handler(Params(request.method, request.params)))
+        with self._audit.asked(connection.peer, request) as made:
+            answer = await handler(Params(request.method, request.params))
+            made.update(id=answer.get("id"), name=answer.get("name"))
+        result: Mapping[str, Any] = pack_text(answer)
         return result
 
     # --- requests ---------------------------------------------------------------------------------------
@@ -323,6 +329,10 @@ class Broker:
         Raises:
             ToowlError: it could not be; the connection is still ours, unless it broke.
         """
+        with self._audit.asked(connection.peer, request):
+            await self._attach(connection, request)
+
+    async def _attach(self, connection: Connection, request: Request) -> None:
         params = Params("attach", request.params)
         entry = self._registry.find(params.text("session"))
         try:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from toowld.daemon.events import Listener
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
 from toowld.host import FrameSocket
+from toowld.host.sockets import peer_uid_pid
 from toowld.wire import Failure, Hello, Message, Request, Response, encode, negotiate
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Serves(Protocol):
 
 
 class Connection:
-    """One client, as long as it asks and is not attached."""
+    """One client, as long as it asks and is not attached. ``peer``: its uid and pid."""
 
     def __init__(self, sock: socket.socket, server: Serves, hello: Hello) -> None:
         self._server = server
@@ -68,6 +69,7 @@ class Connection:
         self._attaching = False
         self._closed = False
         self._doomed: socket.socket | None = None
+        self.peer = peer_uid_pid(sock)
         self._listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
         self._patience = self._loop.call_later(HELLO_TIMEOUT, self.close)

@@ -21,6 +21,7 @@ _NOTED = frozenset(
         "id", "name", "tags", "argv", "env", "cwd", "cwd_at", "rows", "cols", "created_at", "last_active_at", "state",
         "end_reason", "exit_code", "exit_signal", "end_requested", "ended_at", "error", "pid", "pid_started",
         "custodian_pid", "custodian_started", "boot", "next_seq", "version", "persistent",
+        "idle_left", "ttl_left", "end_cause", "confined",
     )
 )  # fmt: skip
 _WANTED = tuple(sorted(one.name for one in fields(Record) if one.name not in _NOTED))
@@ -53,6 +54,7 @@ def _moved(before: Record, now: Record) -> Iterator[_Event]:
                     "signal": now.exit_signal,
                     "requested": now.end_requested,
                     "error": now.error,
+                    "cause": now.end_cause,
                 },
             )
 

@@ -23,6 +23,7 @@ from toowld import __version__
 from toowld.daemon import limits
 from toowld.daemon.adopt import Adoption
 from toowld.daemon.answering import Answering
+from toowld.daemon.audit import Audit
 from toowld.daemon.broker import Broker
 from toowld.daemon.events import Bus
 from toowld.daemon.lifecycle import Lifecycle
@@ -76,6 +77,7 @@ class Daemon:
         answering = Answering(self._screens, self._store)
         self._lifecycle = Lifecycle(paths, self._settings, self._registry, self._store, answering, self._bus)
         self._adoption = Adoption(paths.custodians, self._registry, self._store, self._lifecycle)
+        self._audit = Audit(paths.audit, lambda: self._settings.audit, self._registry, self._bus)
         own = {
             "status": self._status,
             "doctor": self._doctor,
@@ -84,7 +86,14 @@ class Daemon:
             "settings": self._on_settings,
         }
         self._broker = Broker(
-            self._registry, self._store, self._lifecycle, self._screens, self._bus, own, self._gate
+            self._registry,
+            self._store,
+            self._lifecycle,
+            self._screens,
+            self._bus,
+            self._audit,
+            own,
+            self._gate,
         )
 
     async def run(self) -> None:
@@ -105,6 +114,7 @@ class Daemon:
             following.sweep(self._paths.following, self._registry)
             self._listen()
             try:
+                self._audit.start()
                 self._announce()
                 self._on_ready()
                 ticker = loop.create_task(self._tick())
@@ -123,6 +133,7 @@ class Daemon:
             self._lifecycle.close()
             await asyncio.sleep(0)  # one turn, for the last bytes of standard sessions to their clients
             await self._registry.settle()  # while the namespace is ours
+            await self._audit.close()
             os.close(self._lock)
         _log.info("stopped")
 

@@ -20,7 +20,7 @@ from toowld.classes import fields, frozen
 from toowld.errors import ConfigError
 from toowld.settings import schema, values
 from toowld.settings.file import File
-from toowld.settings.schema import GATE, Daemon, Defaults, Environment, Reaper
+from toowld.settings.schema import GATE, Audit, Daemon, Defaults, Environment, Reaper
 
 
 @frozen
@@ -58,6 +58,7 @@ class Settings:
         self.daemon: Daemon = self._table("daemon")
         self.defaults: Defaults = self._table("defaults")
         self.environment: Environment = self._table("environment")
+        self.audit: Audit = self._table("audit")
         self.reaper: Reaper = self._table("reaper")
 
     @property

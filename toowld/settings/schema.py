@@ -225,12 +225,28 @@ class Environment:
     )  # fmt: skip
 
 
+@frozen
+class Audit:
+    """Noting who did what to which session, when and from where, in audit.jsonl in the state folder.
+
+    Each line is one JSON object: a request that somebody made, or an event. What was typed, printed or run is not in
+    there.
+    """
+
+    enabled: bool = _key(True, Kind.FLAG, "whether that is noted")
+    max_bytes: int = _key(
+        1 << 20, Kind.BYTES, "how large the file gets before a new one is begun", least=4096
+    )
+    keep: int = _key(3, Kind.COUNT, "how many older files are kept: audit.jsonl.1 and so on")
+
+
 #: Table of the file → its class; `Settings` in `resolve` has a field for each.
 TABLES: Mapping[str, Any] = {
     "daemon": Daemon,
     "defaults": Defaults,
     "reaper": Reaper,
     "environment": Environment,
+    "audit": Audit,
 }
 
 #: Tables of the keys with ``connection``, by "user@host".
