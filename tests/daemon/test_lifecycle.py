@@ -562,7 +562,7 @@ def test_a_read_only_disk(sandbox: Sandbox, disk: Disk) -> None:
 
 
 def test_exited_sessions_are_forgotten_lost_and_failed_ones_never(sandbox: Sandbox) -> None:
-    settings(sandbox, ended_retention=0.5, tick=0.2)
+    settings(sandbox, tick=0.2)
     sandbox.up()
     lost = sandbox.new("sleep", "999", name="lost")
     program = sandbox.root / "program"
@@ -571,6 +571,8 @@ def test_exited_sessions_are_forgotten_lost_and_failed_ones_never(sandbox: Sandb
     wait_displayed(sandbox, "failed", "ended (exited 0)")
     program.unlink()
     sandbox.toowl("restart", "failed", "--yes", check=False)
+    settings(sandbox, ended_retention=0.5, tick=0.2)  # only now: a restart may take longer
+    sandbox.toowld("reload")
     os.kill(lost["custodian_pid"], signal.SIGKILL)
     running = shell(sandbox, "running")
     exited = sandbox.new("true", name="exited")
