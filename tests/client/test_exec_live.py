@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 from tests.daemon.steps import displayed
 from tests.harness import Sandbox, need_program, wait_for
 from toowl.cli import main
+from toowl.commands._prompt import foreground
 from toowl.shells import SHELLS, script
 
 _SETTINGS = {
@@ -136,8 +139,42 @@ def test_somebody_stops_it(sandbox: Sandbox, run: Exec, marked: bool) -> None:
         stdout=subprocess.PIPE,
     ) as waiting:
         assert waiting.stdout is not None and waiting.stdout.readline() == b"begun\n", "as it comes"
+        pid = sandbox.info("x")["pid"]
+        wait_for(lambda: foreground(pid).name == "sleep")  # a Ctrl-C before is the shell's, which may go on
         sandbox.send("x", b"\x03")
         assert waiting.wait(20) == 130
+    assert output(run("echo two")) == "two\n"
+
+
+def test_a_shell_within(sandbox: Sandbox, run: Exec) -> None:
+    """One that makes no marks, in one that does; and a terminal looks on."""
+    start(sandbox, "bash", True)
+    assert output(run("echo one")) == "one\n"
+    terminal = sandbox.attach_pty("x")
+    terminal.expect("one")
+    terminal.send("bash --norc\r")
+    assert output(run("echo $SHLVL; ps -o args= $$")) == "2\nbash --norc\n"
+    terminal.expect("bash --norc\r\n", count=2)
+    terminal.send("exit\r")
+    wait_for(lambda: sandbox.info("x")["prompt"] == "prompt")
+    assert output(run("echo $SHLVL; ps -o args= $$")) == "1\nbash -i\n"
+
+
+def test_who_waits_goes(sandbox: Sandbox, run: Exec) -> None:
+    start(sandbox, "bash", True)
+    gate = sandbox.root / "gate"
+    os.mkfifo(gate)
+    with subprocess.Popen(
+        [sys.executable, "-m", "toowl", "exec", "x", f"echo begun; cat {gate}"],
+        env=sandbox.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as waiting:
+        assert waiting.stdout is not None and waiting.stdout.readline() == b"begun\n"
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=20)[1] == b'toowl: session "x": the command goes on there\n'
+        assert waiting.returncode == 130
+    gate.write_text("")
     assert output(run("echo two")) == "two\n"
 
 

@@ -14,10 +14,12 @@ class Foreground:
     """Who has a session's terminal.
 
     Attributes:
-        name: of the process; None: it is not known.
+        pid: of the leader of the foreground process group.
+        name: of that process; None: it is not known.
         edits: whether the terminal is set up for a program that reads keys; None: it is not known.
     """
 
+    pid: int
     name: str | None
     edits: bool | None
 
@@ -31,8 +33,8 @@ def foreground(pid: int) -> Foreground:
         tty, leader = int(fields[4]), int(fields[5])
         name = Path(f"/proc/{leader}/comm").read_bytes().rstrip(b"\n").decode(errors="replace")
     except (OSError, ValueError, IndexError):
-        return Foreground(None, None)
-    return Foreground(name.removeprefix("-"), _edits(tty))
+        return Foreground(0, None, None)
+    return Foreground(leader, name.removeprefix("-"), _edits(tty))
 
 
 def _edits(tty: int) -> bool | None:

@@ -61,7 +61,8 @@ def run(argv: list[str]) -> int:
         return 0
     for name, value in followed.items():
         print(safe(f"{name}={value}" if value is not None else f"{name} is unset"))
-    print(safe(f"SSH_AUTH_SOCK leads to {agent}" if problem is None else problem))
+    if problem or agent:
+        print(safe(problem or f"SSH_AUTH_SOCK leads to {agent}"))
     if not followed:
         note("nobody who may type was attached yet: its shells have what they were started with")
     return 0
@@ -93,11 +94,16 @@ def read(where: Paths, session_id: str) -> dict[str, str | None]:
 
 
 def agent_of(where: Paths, session_id: str) -> tuple[str | None, str | None]:
-    """Where the session's SSH_AUTH_SOCK leads, and what is wrong with that if something is."""
+    """Where the session's SSH_AUTH_SOCK leads, and what is wrong with that if something is.
+
+    Neither where nobody has had anything to follow yet; so it stays if whoever keeps the session is too old for it.
+    """
     link = where.agent(session_id)
     try:
         target = os.fspath(link.readlink())
     except OSError:
+        if not where.environment(session_id).exists():
+            return None, None
         return None, "no agent: none of those attached has one"
     if not paths.answers(os.fspath(link)):
         return target, f"no agent: nobody answers at {target}"

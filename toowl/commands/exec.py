@@ -151,12 +151,15 @@ class _Run:
         self._args = args
         self._deadline = deadline
         self._label = label(info)
+        self._word: str | None = None
         self._text = None if args.raw else Text(info.get("cols"))
 
     def run(self, command: str) -> int:
         there = self._await_prompt()
-        marked = self._info.get("prompt") is not None
-        word = None if marked else uuid.uuid4().hex[:12]
+        doing = self._info.get("prompt")
+        # While a command of a shell that makes marks runs, that may be a shell without.
+        marked = doing == "prompt" or (doing == "command" and there.name not in FAMILIES)
+        word = self._word = None if marked else uuid.uuid4().hex[:12]
         family = FAMILIES.get(there.name or "")
         typed = execution.line(command, family if marked else family or "sh", word)
         edited = marked or there.name in EDITORS
@@ -169,7 +172,11 @@ class _Run:
             self._watch(viewer)
             clear = b"" if self._args.force else CLEAR if edited else CLEAR_KERNEL
             self._client.request("send", session=self._info["id"], data=clear + typed + b"\r")
-            return self._follow(viewer, extract)
+            try:
+                return self._follow(viewer, extract)
+            except KeyboardInterrupt:
+                note(f'session "{self._label}": the command goes on there')
+                raise
 
     # --- before -----------------------------------------------------------------------------------------
 
@@ -222,7 +229,7 @@ class _Run:
                 case None:
                     if self._deadline is not None and time.monotonic() >= self._deadline:
                         return self._give_up(extract)
-                    if extract.begun and self._is_back():
+                    if extract.begun and self._word is not None and self._is_back():
                         self._show(extract.rest())
                         return self._finish(130)
                 case wire.Output(_, data):
@@ -258,10 +265,7 @@ class _Run:
 
     def _is_back(self) -> bool:
         """Whether the shell is at its prompt, although it has said nothing: a user may have stopped it."""
-        info = self._client.request("info", session=self._info["id"])
-        if info.get("prompt") is not None:
-            return False  # it would have said so
-        there = foreground(int(info.get("pid") or 0))
+        there = foreground(int(self._info.get("pid") or 0))
         return there.name in EDITORS and bool(there.edits)
 
     def _give_up(self, extract: Extract) -> int:
@@ -296,7 +300,7 @@ def _obstacle(info: dict[str, Any], there: Foreground) -> str | None:
     match info.get("prompt"):
         case "prompt":
             return None if Extract.waits(_tail(info)) else "its shell is not yet at its prompt"
-        case "command":
+        case "command" if there.pid == info.get("pid") or not (there.name in EDITORS and there.edits):
             return "a command runs there"
     if there.name is None:
         return "nobody knows what runs there"
