@@ -70,6 +70,8 @@ PURE = [
     "toowld/settings/values.py",
     "toowld/settings/file.py",
     "toowld/settings/example.py",
+    "toowl/api/plans.py",
+    "toowl/api/values.py",
     "toowl/keys.py",
     "toowl/attachment.py",
     "toowl/drawing.py",

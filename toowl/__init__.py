@@ -1,7 +1,22 @@
-"""toowl: what people use to reach their sessions.
+"""toowl: what people use to reach their sessions; from Python, by `Client` and `AsyncClient`.
 
 ``cli`` dispatches to one module per command in ``commands``; ``connection`` speaks to the daemon over its
 socket; ``attach`` puts a session on this terminal, and ``screen`` writes to it; ``keys``, ``modes``, ``replay`` and
-``banner`` are their PURE parts.
+``banner`` are their PURE parts. ``api`` is what Python programs use.
 toowl imports of toowld only ``wire``, ``errors`` and ``paths``, and, for what works without a daemon, ``log``.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from toowl.api import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client"]
+
+
+def __getattr__(name: str) -> object:
+    """Loads the clients when they are asked for: `toowl ls` needs none of it."""
+    if name in __all__:
+        from toowl import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

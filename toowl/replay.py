@@ -114,6 +114,11 @@ class QueryFilter:
         self._in_string = False  # what was let out ends inside of a string …
         self._open = b""  # … or with this beginning of another sequence
 
+    @property
+    def held(self) -> int:
+        """How many bytes are held back."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> bytes:
         """``data``, and what was held back before, without queries; an unfinished one is held back."""
         if b"\x1b" not in data and not (self._held or self._in_string or self._open):

@@ -8,6 +8,7 @@ module, so it imports next to nothing: ``_socket`` instead of ``socket`` saves b
 from __future__ import annotations
 
 import _socket
+import math
 import os
 import struct
 import time
@@ -150,6 +151,26 @@ class Client:
             ProtocolError: the peer broke the rules; close the connection.
         """
         return self._receive(None if timeout is None else time.monotonic() + timeout)
+
+    def wait(self, timeout: float | None, pipe: int | None = None) -> bool:
+        """Whether there is something to `receive` within ``timeout`` (seconds; None waits for ever).
+
+        Args:
+            pipe: a descriptor that we write to.
+
+        Raises:
+            BrokenPipeError: nobody reads ``pipe`` any more.
+        """
+        import select  # only for those who wait for things that may never come
+
+        poll = select.poll()
+        poll.register(self.socket.fileno(), select.POLLIN)
+        if pipe is not None:
+            poll.register(pipe, 0)  # POLLERR comes unasked
+        ready = poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+        if any(fd == pipe for fd, _ in ready):
+            raise BrokenPipeError
+        return bool(ready)
 
     def _send(self, message: wire.Message, deadline: float | None) -> None:
         self._set_timeout(deadline)

@@ -152,14 +152,16 @@ def test_one_that_leaves_while_it_is_told() -> None:
         ({}, {"name": "other"}, [("renamed", {"before": "work"})]),
         ({}, {"tags": {"a": "b"}}, [("tagged", {"tags": {"a": "b"}})]),
         ({}, {"on_restore": "make"}, [("set", {"keys": ["on_restore"]})]),
+        ({"settings": {"ttl": "1h"}}, {"settings": {"idle_timeout": "2h"}, "idle_left": 9.0},
+         [("set", {"keys": ["idle_timeout", "ttl"]})]),
         ({"state": State.STARTING, "pid": None}, {"state": State.RUNNING, "pid": 8},
          [("started", {"pid": 8})]),
         ({"state": State.STARTING}, {"state": State.RUNNING, "pid": 8}, [("restarted", {"pid": 8})]),
         ({"state": State.ENDED}, {"state": State.STARTING, "env": {"A": "b"}}, []),
         ({"state": State.UNREACHABLE}, {"state": State.RUNNING}, []),
         ({}, {"state": State.ENDED, "end_reason": "exited", "exit_code": 3},
-         [("ended", {"reason": "exited", "code": 3, "signal": None, "requested": False, "error": None,
-                     "cause": None})]),
+         [("ended", {"reason": "exited", "code": 3, "signal": None, "requested": False, "cause": None,
+                     "error": None})]),
     ],
 )  # fmt: skip
 def test_what_a_record_tells(before: Mapping[str, Any], changes: Mapping[str, Any], told: list[Any]) -> None:

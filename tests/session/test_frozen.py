@@ -120,6 +120,7 @@ def test_the_form_is_the_released_one() -> None:
             "scanner": {"bells": 0, "begun": b"", "begun_seq": 0},
         },
         "marks_at": None,
+        "output_at": None,
     }
 
 

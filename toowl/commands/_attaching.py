@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from toowl import picture
-from toowl.commands._connect import caller_environment, notices
+from toowl import caller, picture
+from toowl.commands._connect import notices
 from toowl.commands._options import current_session
 from toowl.terminal import terminal_size
 from toowld import paths
@@ -57,52 +57,19 @@ def create(
             f"the daemon is too old for {', '.join(settings)}: restart it first; persistent sessions live on"
         )
     size = terminal_size(next(filter(_is_terminal, (1, 0, 2)), 1))
+    params = caller.new_params(
+        argv, name=name, cwd=cwd, env=extra_env, size=size, persistent=persistent, on_restore=on_restore
+    )
+    # A host that swaps is slow to fork, and giving up would leave a session that nobody knows.
     made = client.request(
         "new" if start else "prepare",
-        timeout=30.0,  # a host that swaps is slow to fork, and giving up would leave a session that nobody knows
-        argv=None if argv is None else pack_text(argv),
-        name=(name or "").strip() or None,  # a blank name is none
-        cwd=pack_text(os.path.abspath(cwd or _here())),  # noqa: PTH100 - Path has no such without links resolved
-        env=pack_text({**caller_environment(), **(extra_env or {})}),
-        umask=_umask(),
-        limits=_limits(),
-        rows=size.rows,
-        cols=size.cols,
+        timeout=30.0,
+        **params,
         size_policy=size_policy,
-        persistent=persistent,
         settings=settings or {},
-        on_restore=None if on_restore is None else pack_text(on_restore),
     )
     notices(made)
     return made
-
-
-def _umask() -> int:
-    """Our own; there is no way to ask for it without setting it."""
-    present = os.umask(0o077)
-    os.umask(present)
-    return present
-
-
-def _limits() -> dict[str, list[int]]:
-    """What our caller may use of everything; what is started for him may use as much."""
-    import resource
-
-    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
-    return {name[7:].lower(): list(resource.getrlimit(getattr(resource, name))) for name in names}
-
-
-def _here() -> str:
-    """The folder that we are in; with the links by which the user came here, as a shell shows it."""
-    logical = os.environ.get("PWD", "")
-    try:
-        if os.path.isabs(logical) and os.path.samefile(logical, "."):  # noqa: PTH117,PTH121 - plain text in and out
-            return logical
-        return os.getcwd()  # noqa: PTH109
-    except OSError as error:
-        raise UsageError(
-            f"the current folder is gone ({error.strerror}): cd to another, or give --cwd"
-        ) from error
 
 
 def put_on_terminal(

@@ -124,16 +124,6 @@ def _last_line(said: IO[bytes]) -> str:
     return f" ({safe(words)})" if words else ""
 
 
-def caller_environment() -> dict[str, str]:
-    """Our environment as a new session gets it."""
-    ours = ("TOOWL", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(ours) or name == "TOOWL_PROMPT"  # a user's taste
-    }
-
-
 def notices(answer: dict[str, Any]) -> None:
     """Tell the user what the daemon noted, on stderr."""
     for notice in answer.get("notices") or ():

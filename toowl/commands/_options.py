@@ -82,6 +82,17 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """The value of an option that is a time in seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:  # nan neither
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
 def current_session() -> str | None:
     """The id of the session that this process runs in, None outside."""
     return os.environ.get("TOOWL_SESSION") or None
@@ -107,3 +118,63 @@ def persistence(parser: argparse.ArgumentParser, persistent: str, standard: str)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--persistent", dest="persistent", action="store_true", default=None, help=persistent)
     group.add_argument("--standard", dest="persistent", action="store_false", default=None, help=standard)
+
+
+_LIMITS = ("idle_timeout", "ttl", "memory_max", "cpu_quota", "tasks_max")
+
+
+def limits(made: argparse.ArgumentParser) -> None:
+    """The options for how long a session, and how much its programs, may take."""
+    made.add_argument(
+        "--idle-timeout",
+        metavar="TIME",
+        help="end it when nobody was attached for so long: seconds, or 30min, 12h, 2d; 0: never",
+    )
+    made.add_argument(
+        "--ttl", metavar="TIME", help="end it when its program has run for so long, whoever is attached"
+    )
+    made.add_argument(
+        "--memory-max",
+        metavar="BYTES",
+        help="what its programs may take of memory together: bytes, or 512M, 2GiB; these three need systemd",
+    )
+    made.add_argument(
+        "--cpu-quota",
+        metavar="PERCENT",
+        help="what they may take of the processors: 50%% of one, 200%% are two",
+    )
+    made.add_argument("--tasks-max", metavar="COUNT", help="how many processes and threads they may have")
+
+
+def limits_of(args: argparse.Namespace) -> dict[str, str]:
+    """What was said with `limits`, as settings of a session."""
+    return {name: value for name in _LIMITS if (value := getattr(args, name)) is not None}
+
+
+def split_command(argv: list[str]) -> tuple[list[str], list[str] | None]:
+    """Our part and the command's, behind ``--``.
+
+    By hand: argparse treats ``--`` differently from one Python to the next.
+    """
+    if "--" not in argv:
+        return argv, None
+    at = argv.index("--")
+    command = argv[at + 1 :]
+    if not command:
+        raise UsageError("no command behind --: leave -- out for your shell")
+    if not command[0]:
+        raise UsageError("the command behind -- is empty: leave -- out for your shell")
+    return argv[:at], command
+
+
+def variables(settings: list[str]) -> dict[str, str]:
+    """The values of ``--env``."""
+    found = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not name or not equals:
+            raise UsageError(
+                f"--env {setting!r} is not of the form K=V: give a name and a value, such as EDITOR=vi"
+            )
+        found[name] = value
+    return found

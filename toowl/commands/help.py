@@ -19,6 +19,8 @@ EXIT_STATUS = (
     ("3", "no such session"),
     ("4", "refused: busy, not permitted, or not in this state"),
     ("5", "the daemon can't be reached"),
+    ("10", "wait: the session's program ended before"),
+    ("124", "wait: the time is over"),
 )
 
 ENVIRONMENT = (

@@ -129,6 +129,8 @@ def _tags(info: dict[str, Any]) -> str | None:
 def _prompt(info: dict[str, Any]) -> str | None:
     """What its shell does, as that tells it."""
     doing = {"prompt": "at its prompt", "command": "a command runs"}.get(str(info.get("prompt")))
+    if info.get("waiting") == "input":
+        return "waits for somebody to type"
     if doing is None or info.get("last_exit") is None:
         return doing
     return f"{doing}; the last one exited {info['last_exit']}"

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from toowl.commands import _attaching
 from toowl.commands._connect import connect
-from toowl.commands._options import FOLDER, Parser, command_parser, persistence
+from toowl.commands._options import (
+    FOLDER,
+    Parser,
+    command_parser,
+    limits,
+    limits_of,
+    persistence,
+    split_command,
+    variables,
+)
 from toowld.errors import UsageError
 
 SUMMARY = "make a session"
 
 #: Options that are settings of the session (docs/configuration.md).
-_SETTINGS = ("idle_timeout", "ttl", "memory_max", "cpu_quota", "tasks_max")
 
 
 def parser() -> Parser:
@@ -78,38 +86,20 @@ def parser() -> Parser:
         help="what your shell is to run when the session was lost (a reboot) and is attached or restored: "
         "it is shown, and waits for Enter",
     )
-    made.add_argument(
-        "--idle-timeout",
-        metavar="TIME",
-        help="end it when nobody was attached for so long: seconds, or 30min, 12h, 2d; 0: never",
-    )
-    made.add_argument(
-        "--ttl", metavar="TIME", help="end it when its program has run for so long, whoever is attached"
-    )
-    made.add_argument(
-        "--memory-max",
-        metavar="BYTES",
-        help="what its programs may take of memory together: bytes, or 512M, 2GiB; these three need systemd",
-    )
-    made.add_argument(
-        "--cpu-quota",
-        metavar="PERCENT",
-        help="what they may take of the processors: 50%% of one, 200%% are two",
-    )
-    made.add_argument("--tasks-max", metavar="COUNT", help="how many processes and threads they may have")
+    limits(made)
     made.add_argument("command", metavar="CMD", nargs="*", help="what to run, and its arguments, after --")
     return made
 
 
 def run(argv: list[str]) -> int:
-    ours, command = _split(argv)
+    ours, command = split_command(argv)
     args = parser().parse_args(ours)
     if args.command:
         word = args.command[0]
         raise UsageError(
             f"what is {word!r}? a command goes behind --, a name behind -n: see `toowl new --help`"
         )
-    extra_env = _variables(args.env)
+    extra_env = variables(args.env)
     aside = args.detached or args.awaiting
     if not aside:
         _attaching.need_terminal("`toowl new -d` makes a session without one")
@@ -124,35 +114,10 @@ def run(argv: list[str]) -> int:
             on_restore=args.on_restore,
             size_policy=args.size,
             start=not args.awaiting,
-            settings={name: value for name in _SETTINGS if (value := getattr(args, name)) is not None},
+            settings=limits_of(args),
         )
         if aside:
             print(made["id"])
             return 0
         # What has ended by now is shown: a command that is started twice may do harm.
         return _attaching.put_on_terminal(client, made["id"], respawn=False)
-
-
-def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
-    """Our part and the command's. By hand: argparse treats ``--`` differently from one Python to the next."""
-    if "--" not in argv:
-        return argv, None
-    at = argv.index("--")
-    command = argv[at + 1 :]
-    if not command:
-        raise UsageError("no command behind --: leave -- out for your shell")
-    if not command[0]:
-        raise UsageError("the command behind -- is empty: leave -- out for your shell")
-    return argv[:at], command
-
-
-def _variables(settings: list[str]) -> dict[str, str]:
-    found = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not name or not equals:
-            raise UsageError(
-                f"--env {setting!r} is not of the form K=V: give a name and a value, such as EDITOR=vi"
-            )
-        found[name] = value
-    return found

@@ -29,6 +29,7 @@ from toowld.daemon.registry import Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
 from toowld.daemon.upgrading import upgrade
+from toowld.daemon.watching import Watching
 from toowld.errors import (
     AttachRefused,
     CustodianLost,
@@ -81,6 +82,7 @@ class Broker:
         self._screens = screens
         self._bus = bus
         self._audit = audit
+        self._watching = Watching(registry, bus, self._refresh)
         self._gate = gate
         self._connections: set[Connection] = set()
         self._handlers: dict[str, _Handler] = {
@@ -132,6 +134,7 @@ class Broker:
 
     def close(self) -> None:
         """Hang up on everybody."""
+        self._watching.close()
         for connection in list(self._connections):
             connection.close()
 
@@ -142,7 +145,9 @@ class Broker:
             ToowlError: why not.
         """
         if request.method == "subscribe":
-            return follow(connection, self._bus, self._registry, Params("subscribe", request.params))
+            return follow(
+                connection, self._bus, self._registry, self._watching, Params("subscribe", request.params)
+            )
         handler = self._handlers.get(request.method)
         if handler is None:
             raise RefusedError(
@@ -184,7 +189,8 @@ class Broker:
 
     async def _info(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
-        await self._refresh(entry)
+        if not self._at_rest(entry):
+            await self._refresh(entry)
         reader = LogReader(self._store.folder(entry.record.id))
         if entry.record.state is State.ENDED and "seq" not in entry.live:  # of an earlier daemon's time
             with contextlib.suppress(OSError):
@@ -202,6 +208,7 @@ class Broker:
             "log_error": entry.live.get("log_error"),
             "log_rate": rate,
             **self._lifecycle.reaper.told(entry),
+            **await self._watching.activity(entry),
         }
 
     async def _new(self, params: Params) -> Mapping[str, Any]:

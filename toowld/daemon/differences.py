@@ -9,22 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toowld.classes import fields
 from toowld.session import Record, State
 
 _Event = tuple[str, dict[str, Any]]
 _Info = Mapping[str, Any]
 
-#: What the daemon notes of a session; anything else of a record is what somebody wants of it.
-_NOTED = frozenset(
-    (
-        "id", "name", "tags", "argv", "env", "cwd", "cwd_at", "rows", "cols", "created_at", "last_active_at", "state",
-        "end_reason", "exit_code", "exit_signal", "end_requested", "ended_at", "error", "pid", "pid_started",
-        "custodian_pid", "custodian_started", "boot", "next_seq", "version", "persistent",
-        "idle_left", "ttl_left", "end_cause", "confined",
-    )
-)  # fmt: skip
-_WANTED = tuple(sorted(one.name for one in fields(Record) if one.name not in _NOTED))
+#: What of a record is said by people, beside name and tags; all else is noted by the daemon.
+_SAID = ("on_restore", "scrollback_bytes", "size_policy")
 
 
 def of_record(before: Record, now: Record) -> Iterator[_Event]:
@@ -36,8 +27,14 @@ def of_record(before: Record, now: Record) -> Iterator[_Event]:
     if before.state is not now.state:
         yield from _moved(before, now)
         return
-    if changed := [key for key in _WANTED if getattr(before, key) != getattr(now, key)]:
+    if changed := _set(before, now):
         yield "set", {"keys": changed}
+
+
+def _set(before: Record, now: Record) -> list[str]:
+    said = [key for key in _SAID if getattr(before, key) != getattr(now, key)]
+    keys = sorted({*before.settings, *now.settings})
+    return said + [key for key in keys if before.settings.get(key) != now.settings.get(key)]
 
 
 def _moved(before: Record, now: Record) -> Iterator[_Event]:
@@ -53,8 +50,8 @@ def _moved(before: Record, now: Record) -> Iterator[_Event]:
                     "code": now.exit_code,
                     "signal": now.exit_signal,
                     "requested": now.end_requested,
-                    "error": now.error,
                     "cause": now.end_cause,
+                    "error": now.error,
                 },
             )
 

@@ -136,6 +136,7 @@ class Listener:
         self._full = False
         self._giving = False
         self._closed = False
+        self.on_close: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Begin to give, with what has happened since."""
@@ -173,5 +174,7 @@ class Listener:
 
     def close(self) -> None:
         """Give no more."""
-        self._closed = True
-        self._bus.leave(self)
+        if not self._closed:
+            self._closed = True
+            self._bus.leave(self)
+            self.on_close()

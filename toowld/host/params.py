@@ -60,6 +60,12 @@ class Params:
     def integer_or_none(self, name: str) -> int | None:
         return None if self._values.get(name) is None else self.integer(name)
 
+    def number_or_none(self, name: str) -> float | None:
+        value = self._values.get(name)
+        if type(value) not in (int, float, type(None)):
+            raise RemoteProtocolError(f"{self._method}: '{name}' must be a number")
+        return None if value is None else float(value)
+
     def flag(self, name: str, default: Any = _MISSING) -> bool:
         return self._get(name, bool, default)
 

@@ -81,6 +81,11 @@ class TextLines:
             or self._decoder.getstate()[0]
         )
 
+    @property
+    def unfinished(self) -> str:
+        """The line that the cursor is in, as far as it is printed; with its trailing spaces."""
+        return "".join(self._cells)
+
     def feed(self, data: bytes) -> list[str]:
         """The lines that ``data`` finishes."""
         self._take(self._decoder.decode(data))

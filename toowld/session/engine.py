@@ -120,6 +120,7 @@ class Session:
         self.about: dict[str, Any] = {}  # what else `Attached` tells: id and name
         self.attachments: dict[int, Attachment] = {}
         self.input = InputQueue()
+        self.output_at: float | None = None  # when it printed something last
         self.marked = Marked()  # what the child told its terminal about itself
         self._marks_told_at = -MARKS_INTERVAL
         self._marks_at: float | None = None  # when they are to be told of
@@ -235,6 +236,7 @@ class Session:
             "answers": self._answers.freeze(),
             "marks": self.marked.freeze(),
             "marks_at": self._marks_at,
+            "output_at": self.output_at,
         }
 
     @classmethod
@@ -259,6 +261,7 @@ class Session:
         session._typed_at = max((a.typed_at for a in session.attachments.values()), default=0.0)
         session._unseen_since = state["unseen_since"]
         session._answers = Answers.thaw(state["answers"])
+        session.output_at = state.get("output_at")
         if "marks" in state:  # else it is of a version that did not look for them
             session.marked = Marked.thaw(state["marks"])
             session._marks_at = state["marks_at"]
@@ -287,6 +290,7 @@ class Session:
         data = event.data
         start = self.seq
         self.seq = start + len(data)
+        self.output_at = now
         self._do(do.AppendLog(data))
         if self._sync_at is None:
             self._sync_at = now + self._sync_interval

@@ -1,0 +1,152 @@
+"""What the clients give: sessions, events, pieces of output, how a wait ended. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from toowld.classes import field, frozen
+
+
+@frozen
+class Session:
+    """A session, as it was when it was asked for.
+
+    Attributes:
+        state: "awaiting", "starting", "running", "unreachable" or "ended"; ``display`` is what people are shown.
+        seq: the end of its output, as an offset in all that it ever printed.
+        info: all that the daemon tells of it (INFO, in docs/protocol.md).
+    """
+
+    id: str
+    name: str | None
+    state: str
+    display: str
+    tags: Mapping[str, str]
+    command: str
+    cwd: str
+    clients: int
+    seq: int
+    exit_code: int | None
+    exit_signal: int | None
+    info: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Session:
+        """From the daemon's answer; an older one tells less."""
+        return cls(
+            id=info["id"],
+            name=info.get("name"),
+            state=info["state"],
+            display=info["display"],
+            tags=info.get("tags") or {},
+            command=_text(info.get("command")),
+            cwd=_text(info.get("cwd")),
+            clients=info.get("clients", 0),
+            seq=info.get("seq", 0),
+            exit_code=info.get("exit_code"),
+            exit_signal=info.get("exit_signal"),
+            info=info,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether its program runs, as far as is known."""
+        return self.state in ("starting", "running", "unreachable")
+
+
+def _text(value: Any) -> str:
+    """Text that may not be UTF-8."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value or "")
+
+
+@frozen
+class Happened:
+    """An event (docs/protocol.md lists them).
+
+    Attributes:
+        event: its name; "missed" stands for ``data["count"]`` events that can't be had any more (None: nobody knows).
+        run, number: where it stands; give both as ``run`` and ``since`` to go on behind it.
+        at: seconds since the epoch; ``session``: its id, ``name``: its name; ``version``: of its record, never sinks.
+    """
+
+    event: str
+    run: str
+    number: int
+    at: float | None = None
+    session: str | None = None
+    name: str | None = None
+    version: int | None = None
+    data: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Piece:
+    """Output, as it was printed. ``seq``: the offset of its first byte in all of the session's output."""
+
+    seq: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The seq behind it."""
+        return self.seq + len(self.data)
+
+
+@frozen
+class Lost:
+    """Output from ``seq`` up to ``end`` that is not held any more."""
+
+    seq: int
+    end: int
+
+
+@frozen
+class Ended:
+    """The program is gone. ``reason``: "exited", "lost" or "failed"; ``seq``: the end of its output."""
+
+    seq: int
+    reason: str
+    code: int | None
+    signal: int | None
+
+    @property
+    def status(self) -> int:
+        """As a shell tells it: the exit code, or 128 and the signal; 1 where nobody knows."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 1 if self.code is None else self.code
+
+
+@frozen
+class Waited:
+    """How a wait ended; true if what was waited for came.
+
+    Attributes:
+        reason: "met", "timeout", or "ended": the program ended before.
+        ended: how, if it did.
+        line: the line that matched.
+        seq: the end of the output that was looked at.
+    """
+
+    reason: str
+    ended: Ended | None = None
+    line: str | None = None
+    seq: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.reason == "met"
+
+
+@frozen
+class Completed:
+    """A command that was run in a session, with all that it printed and is still held."""
+
+    session: Session
+    output: bytes
+    ended: Ended
+
+    @property
+    def status(self) -> int:
+        """See `Ended.status`."""
+        return self.ended.status
