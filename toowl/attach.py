@@ -11,7 +11,6 @@ can't be reached. While the terminal is lent to the session (`Lending`) nothing 
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
@@ -19,18 +18,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from toowl import banner, picture
-from toowl.attachment import Attachment, Outcome, Phase
+from toowl.attachment import Notice, Outcome, Phase
 from toowl.connection import Connection, Dialler
+from toowl.entering import Entered, complete, elsewhere, enter
 from toowl.keys import Chords, DetachRequested, Send
 from toowl.lending import Lending
 from toowl.screen import Screen
-from toowl.terminal import ENDING, RawTerminal, require_terminal, terminal_size
+from toowl.terminal import ENDING, RawTerminal, require_terminal
 from toowl.viewing import Viewing
-from toowld import __version__, errors, wire
+from toowld import errors, wire
 from toowld.client import Client
 
-#: The daemon waits up to 3 s for a session that is just being started; then there is the way back.
-_ATTACH_TIMEOUT = 15.0
 #: After the chord: how long the session may take to say goodbye.
 _DETACH_TIMEOUT = 2.0
 #: Output waiting for the terminal, beyond which the socket is left alone. Next to nothing: what is read cannot be
@@ -73,92 +71,26 @@ def attach(
     """
     with client:
         require_terminal()
-        request = _request(params)
-        painted = picture.get(client, ordered, terminal_size()) if ordered is not None else None
-        if painted is not None:
-            # Asked to draw anew all the same: a picture has no images, and some programs know more than we do.
-            request |= {"from_seq": painted.seq, "redraw": True}
-        attached = _ask(client, request)
-        _check_roles(attached, request)
-        attachment = Attachment(
-            attached, session=str(request["session"]), read_only=bool(request["read_only"])
-        )
-        if painted is not None and attached.seq >= painted.seq:
-            attachment.paint(painted)
+        entered: Entered | None = enter(client, complete(params), ordered)
         with RawTerminal() as terminal:
-            session_id = attached.about.get("id")
-            connection = Connection(client, session_id if isinstance(session_id, str) else None, dialler)
-            outcome = _Loop(connection, attachment, terminal, request).run()
+            while entered is not None:  # that is, for as long as there is another session to go on with
+                loop = _Loop(entered, terminal, dialler)
+                outcome = loop.run()
+                entered = loop.following
     if outcome.error is not None:
         raise outcome.error
     return outcome.status
 
 
-def _request(params: Mapping[str, Any]) -> dict[str, Any]:
-    size = terminal_size()
-    return {
-        "client_id": os.urandom(8).hex(),
-        "rows": size.rows,
-        "cols": size.cols,
-        "term": os.environ.get("TERM", ""),
-        "tty": _tty_name(),
-        "pid": os.getpid(),
-        "read_only": False,
-        "lead": "no",
-        "steal": False,
-        "from_seq": None,
-        "replay": True,
-        "respawn": True,
-        **params,
-    }
-
-
-def _tty_name() -> str | None:
-    try:
-        return os.ttyname(0)
-    except OSError:  # a terminal from outside of this container
-        return None
-
-
-def _ask(client: Client, request: dict[str, Any]) -> wire.Attached:
-    """Send the request, while the terminal still is as it was: Ctrl-C works."""
-    request_id = client.post("attach", request)
-    deadline = time.monotonic() + _ATTACH_TIMEOUT
-    while True:
-        message = client.receive(timeout=deadline - time.monotonic())
-        if isinstance(message, wire.Attached):
-            return message
-        if isinstance(message, wire.Failure) and message.id in (request_id, 0):
-            raise errors.from_wire(message.code, message.text)
-
-
-def _check_roles(attached: wire.Attached, request: Mapping[str, Any]) -> None:
-    """Make sure that what was asked for is what we are.
-
-    Raises:
-        RefusedError: the session's keeper is of a version that knew no roles.
-    """
-    if (request["lead"] != "no" or request["steal"]) and "role" not in attached.about:
-        session = attached.about.get("id") or request["session"]
-        raise errors.RefusedError(
-            f"the keeper of session {session} is of an older version, in which nobody takes the lead, or the place "
-            f"of others: `toowld upgrade {session}` has it go on with {__version__}"
-        )
-
-
 class _Loop:
     """Moves bytes until the attachment is over."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        attachment: Attachment,
-        terminal: RawTerminal,
-        request: dict[str, Any],
-    ) -> None:
-        self._connection = connection
+    def __init__(self, entered: Entered, terminal: RawTerminal, dialler: Dialler | None) -> None:
+        request, attachment = entered.request, entered.attachment
+        self._connection = Connection(entered.client, entered.session_id, dialler)
         self._attachment = attachment
         self._terminal = terminal
+        self._dialler = dialler
         self._request = request
         self._size = wire.Size(rows=request["rows"], cols=request["cols"])
         self._chords = Chords()
@@ -170,6 +102,8 @@ class _Loop:
         self._typed_at = 0.0
         self._silent = False  # the session owes us something, and hangs
         self._deadline: float | None = None
+        self._target: str | None = None  # the session that is wanted here instead
+        self.following: Entered | None = None  # the same, once it is there
 
     def run(self) -> Outcome:
         """Until the attachment is over; gives the terminal back in good order, whatever happens."""
@@ -188,14 +122,17 @@ class _Loop:
             self._lending.take_back()
             self._lending.close()
             self._connection.close()
-            self._screen.farewell(message)
+            if self.following is None:
+                self._screen.farewell(message)
+            else:
+                self._screen.give_back(forget_reports=True)
 
     def _finished(self) -> Outcome | None:
         attachment = self._attachment
         self._tend()
         if self._connection.up:
             self._connection.send(attachment.outbox)
-        if self._viewing.due:
+        if self._viewing.due or self._target is not None:
             self._lending.take_back()
         if not self._lending.ours:
             return None
@@ -204,6 +141,8 @@ class _Loop:
             attachment.leave()
         if self._screen.busy:
             return None
+        if self._target is not None and attachment.phase is Phase.OPEN:
+            self._switch(self._target)
         if attachment.phase is Phase.OPEN:
             self._viewing.tend()
             if self._screen.busy:
@@ -273,6 +212,26 @@ class _Loop:
                 self._attachment.receive(message)
                 if isinstance(message, wire.Returned):
                     self._take_over(message)
+            if isinstance(message, wire.Event) and message.name == "switch":
+                target = message.data.get("to")
+                self._target = target if isinstance(target, str) else None
+
+    def _switch(self, target: str) -> None:
+        """Go on with another session: first that is attached, then this one is left. If it can't be, this one stays.
+
+        Nothing is shown meanwhile, and nothing that is typed is read.
+        """
+        self._target = None
+        attachment = self._attachment
+        try:
+            assert self._dialler is not None  # else we have not said that we can
+            self.following = elsewhere(self._dialler.paths, self._request, target, self._terminal.size)
+        except errors.ToowlError as error:
+            attachment.screen.append(Notice(f"still in {attachment.name}: {error}"))
+            return
+        attachment.detach()
+        self._connection.send(attachment.outbox)
+        attachment.leave()
 
     def _take_over(self, returned: wire.Returned) -> None:
         """Go on with what the session read from the terminal and left to us."""

@@ -171,10 +171,15 @@ class Screen:
         self._say(b"\r\x1b[K")
         self._line_start = True
 
-    def give_back(self) -> None:
-        """Switch off what the session switched on, because somebody else will use the terminal."""
+    def give_back(self, *, forget_reports: bool = False) -> None:
+        """Switch off what the session switched on, because somebody else will use the terminal.
+
+        ``forget_reports``: and drop what the terminal may have sent without a key.
+        """
         self._hush()
-        self._say(self._undo())
+        self._say((banner.erase() if self.banner else b"") + self._undo())
+        if forget_reports and self._drop_input:
+            self._terminal.forget_input()
 
     def farewell(self, message: str) -> None:
         """Give the terminal back as it was, and tell how it ended."""

@@ -75,6 +75,8 @@ OFFERS = [
     ("toowl attach work ", set(), {"work"}),
     ("toowl kill work 7", {"77770000"}, set()),
     ("toowl rename ", {"work"}, set()),
+    ("toowl switch ", {"work"}, set()),
+    ("toowl switch work 7", {"77770000"}, set()),
     ("toowl start work 7", {"77770000"}, set()),
     ("toowl tag ", {"work"}, set()),
     ("toowl config ", {"show", "check", "example"}, {"work"}),

@@ -12,6 +12,7 @@ Modules with a leading underscore are what several commands share. This file imp
 COMMANDS = {
     "new": "new",
     "attach": "attach",
+    "switch": "switch",
     "ls": "ls",
     "info": "info",
     "rename": "rename",

@@ -101,6 +101,7 @@ def put_on_terminal(
         "respawn": respawn,
         "lead": "take" if lead else "no",
         "steal": steal,
+        "switches": True,
         "env": pack_text(login_variables(os.environ)),  # for a child that is started by this
         "environment": pack_text(
             {name: os.environ.get(name) for name in _followed(client)}

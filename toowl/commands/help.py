@@ -26,8 +26,8 @@ EXIT_STATUS = (
 ENVIRONMENT = (
     (
         "TOOWL_SESSION",
-        "inside a session: its id. info, clients, detach, kill, rename, tag, set and export take it when SESSION is "
-        "left out.",
+        "inside a session: its id. info, clients, switch, detach, kill, rename, tag, set and export take it when "
+        "SESSION is left out.",
     ),
     ("TOOWL_NAME", "inside a session: the name that it had when its program was started"),
     ("SSH_AUTH_SOCK", "inside a session: leads to the agent of the terminal that was attached last"),

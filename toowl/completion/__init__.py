@@ -82,7 +82,8 @@ def _command(name: str) -> Command:
     first = positionals[0] if positionals else None
     sessions = ""
     if first is not None and "SESSION" in str(first.metavar):
-        sessions = "all" if first.nargs in ("*", "+") and first.metavar == "SESSION" else "first"
+        several = first.metavar in ("SESSION", "[SESSION] OTHER")
+        sessions = "all" if first.nargs in ("*", "+") and several else "first"
     choices = tuple(first.choices or ()) if first is not None else ()
     if name == "help":
         choices = tuple(COMMANDS)

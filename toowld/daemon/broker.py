@@ -95,6 +95,7 @@ class Broker:
             "tag": self._tag,
             "set": self._set,
             "detach": self._passed_on("detach"),
+            "switch": self._switch,
             "send": self._passed_on("send"),
             "resize": self._resize,
             "kill": self._kill,
@@ -247,6 +248,19 @@ class Broker:
             return await _keeper_of(entry).request(method, params.without("session"))
 
         return handler
+
+    async def _switch(self, params: Params) -> Mapping[str, Any]:
+        """Have the clients of a session go to another. It is they who attach there, and stay if that fails."""
+        entry = await self._settled(params)
+        other = self._registry.find(params.text("to"))
+        if other is entry:
+            return {"asked": 0, "unable": 0, "same": True, "to": other.info()}
+        if other.running and other.record.state is not State.STARTING:
+            _keeper_of(other)  # one that can't be reached is not worth a try
+        answer = await _keeper_of(entry).request(
+            "switch", {"to": other.record.id, "client": params.integer_or_none("client")}
+        )
+        return {**answer, "to": other.info()}
 
     async def _settled(self, params: Params) -> Entry:
         """The session that is asked for. One that is just being started gets a moment to be reached."""

@@ -30,6 +30,7 @@ class Joining:
     offer: Offer | None = None  # for shells to follow
     lead: Lead = Lead.NO
     steal: bool = False
+    switches: bool = False  # it goes to another session when it is told to
 
     def freeze(self) -> dict[str, Any]:
         """What matters of it once the client is attached, as plain values for `thaw`."""
@@ -38,6 +39,7 @@ class Joining:
             "read_only": self.read_only,
             "pid": self.pid,
             "tty": pack_text(self.tty),
+            "switches": self.switches,
             "offer": None if self.offer is None else self.offer.freeze(),
         }
 
@@ -52,6 +54,7 @@ class Joining:
             replay_bytes=0,
             pid=state["pid"],
             tty=unpack_text(state["tty"]),
+            switches=state.get("switches", False),
             offer=None if state.get("offer") is None else Offer.thaw(state["offer"]),
         )
 

@@ -30,6 +30,7 @@ from toowld.session.outbox import STALL_AFTER
 from toowld.wire import (
     Detach,
     Detached,
+    Event,
     Failure,
     Hello,
     Input,
@@ -333,6 +334,16 @@ class Clients:
     def _feed(self, number: int, cursor: Cursor, limit: int) -> None:
         data = cursor.read(limit)
         self._tell(ev.LogRead(number, cursor.seq - len(data), data))
+
+    def switch(self, to: str, wanted: int | None) -> tuple[int, int]:
+        """Tell clients (None: all) to go to another session; how many were told, and how many can't."""
+        meant = [(number, one) for number, one in self._clients.items() if wanted in (None, number)]
+        able = [(number, one) for number, one in meant if one.joining.switches]
+        frame = wire_codec.encode(Event("switch", {"to": to}))
+        for number, client in able:
+            self._loans.give_back(number, client)
+            client.socket.send(frame)
+        return len(able), len(meant) - len(able)
 
     # --- going ------------------------------------------------------------------------------------------
 

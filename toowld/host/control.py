@@ -75,6 +75,15 @@ def _detach(host: SessionHost, params: Params) -> dict[str, Any]:
     return {"detached": len(numbers)}
 
 
+def _switch(host: SessionHost, params: Params) -> dict[str, Any]:
+    """Have clients go to another session. They attach there by themselves, and leave us then; or stay."""
+    wanted = params.integer_or_none("client")
+    if wanted is not None and wanted not in host.session.attachments:
+        raise SessionError(f"client {wanted} is not attached: `toowl clients` lists those who are")
+    asked, unable = host.switch(params.text("to"), wanted)
+    return {"asked": asked, "unable": unable}
+
+
 def _send(host: SessionHost, params: Params) -> dict[str, Any]:
     if data := params.data("data"):
         host.tell(ev.Injected(data))
@@ -119,6 +128,7 @@ def _unwritten(host: SessionHost, params: Params) -> dict[str, Any]:
 _METHODS: Mapping[str, Callable[[SessionHost, Params], dict[str, Any]]] = {
     "info": lambda host, params: info(host),
     "detach": _detach,
+    "switch": _switch,
     "send": _send,
     "resize": _resize,
     "kill": _kill,
@@ -167,6 +177,7 @@ def joining(values: Mapping[str, Any], replay_bytes: int = REPLAY_BYTES) -> Join
         offer=_offer(params),
         lead=params.word_or_none("lead", ev.Lead) or ev.Lead.NO,
         steal=params.flag("steal", False),
+        switches=params.flag("switches", False),
     )
 
 

@@ -181,6 +181,10 @@ class SessionHost:
         """Who is attached, for people to see."""
         return [about for about in self._clients.describe() if about["client"] in self.session.attachments]
 
+    def switch(self, to: str, client: int | None) -> tuple[int, int]:
+        """Have clients (None: all) go to another session; how many were told, and how many can't."""
+        return self._clients.switch(to, client)
+
     def departures(self) -> list[tuple[int, str]]:
         """Who left lately, by number, and why."""
         return self._clients.departures()

@@ -1,0 +1,53 @@
+"""``toowl switch``: another session on the terminals of this one."""
+
+from __future__ import annotations
+
+from toowl.commands._attaching import label
+from toowl.commands._connect import connect, note
+from toowl.commands._options import Parser, command_parser, session_or_current
+from toowld.errors import RefusedError, UsageError
+
+SUMMARY = "go from a session to another, on the same terminal"
+
+
+def parser() -> Parser:
+    made = command_parser(
+        "switch",
+        SUMMARY,
+        usage="toowl switch [SESSION] OTHER [--client ID]",
+        description="""Have the terminals that are attached to SESSION (inside a session: to that one) go to OTHER:
+        they are attached there, and then leave. If OTHER can't be attached, they stay, and say why. Both sessions run
+        on. A terminal that only watches does so in OTHER too.""",
+        examples=(
+            ("toowl switch notes", "inside a session: to the one called notes"),
+            ("toowl switch work notes --client 3", "one terminal only; `toowl clients` lists them"),
+        ),
+    )
+    # Not two arguments: argparse would give a single word to SESSION.
+    made.add_argument(
+        "words",
+        metavar="[SESSION] OTHER",
+        nargs="+",
+        help="id, the beginning of an id, or name (inside a session: that one), and of the session to go to",
+    )
+    made.add_argument("--client", metavar="ID", type=int, help="only this client; `toowl clients` lists them")
+    return made
+
+
+def run(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    if len(args.words) > 2:
+        raise UsageError("switch takes a session and the one to go to")
+    session = session_or_current(args.words[0] if len(args.words) == 2 else None)
+    with connect() as client:
+        answer = client.request("switch", session=session, to=args.words[-1], client=args.client)
+    if answer["unable"]:
+        raise RefusedError(
+            f"{answer['unable']} of the terminals can't switch, as their toowl is of an older version: "
+            f"detach there, then `toowl attach {label(answer['to'])}`"
+        )
+    if answer.get("same"):
+        note(f"session {label(answer['to'])} is the one to go from: nothing changes")
+    elif not answer.get("asked"):
+        note(f"nobody is attached to session {session}")
+    return 0
