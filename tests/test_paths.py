@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toowld.paths import Paths, UnsafeFolder, resolve, secure_folder
+from toowld.paths import Paths, UnsafeFolder, daemon_socket, resolve, secure_folder
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +185,24 @@ def test_a_parent_that_is_a_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnsafeFolder, match="can't use folder"):
         secure_folder(tmp_path / "file/below")
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"TOOWL_RUNTIME_DIR": "/a", "XDG_RUNTIME_DIR": "/b"},
+        {"RUNTIME_DIRECTORY": "/a:/c", "XDG_RUNTIME_DIR": "/b"},
+        {"XDG_RUNTIME_DIR": "/b", "TOOWL_RUNTIME_DIR": ""},
+        {},
+    ],
+)
+def test_where_the_daemon_listens_in_short(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path, env: dict[str, str]
+) -> None:
+    for variable in ("TOOWL_RUNTIME_DIR", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in env.items():
+        monkeypatch.setenv(variable, value)
+    assert daemon_socket() == os.fspath(resolve().daemon_socket)
+    (run_folder / "toowl-me").mkdir()
+    assert daemon_socket() == os.fspath(resolve().daemon_socket)

@@ -16,7 +16,7 @@ import select
 import struct
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from toowl.reconnect import Backoff, Clocks, Keepalive, LinkState, Reconnector
@@ -171,20 +171,21 @@ class Dialler:
     """Where a session can be reached.
 
     Args:
-        paths: of the socket folder.
+        paths: tells where the sockets are, once that is needed.
         keepalive: for a transport that can go silent; None for Unix sockets.
         base: the first delay between two tries.
     """
 
-    paths: Paths
+    paths: Callable[[], Paths]
     keepalive: Keepalive | None = None
     base: float = 0.1
 
     def dial(self, session_id: str, params: dict[str, Any], now: float) -> Dial:
         """Begin to attach to the session."""
+        paths = self.paths()
         targets = (
-            (os.fspath(self.paths.daemon_socket), "toowld"),
-            (os.fspath(self.paths.custodian_socket(session_id)), "its custodian"),
+            (os.fspath(paths.daemon_socket), "toowld"),
+            (os.fspath(paths.custodian_socket(session_id)), "its custodian"),
         )
         return Dial(targets, params | {"session": session_id}, now)
 

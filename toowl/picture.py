@@ -46,13 +46,21 @@ class Order:
     request_id: int | None
 
 
-def order(client: Client, session: str, size: Size, read_only: bool, decides: bool = False) -> Order:
+def order(
+    client: Client,
+    session: str,
+    size: Size,
+    read_only: bool,
+    decides: bool = False,
+    begun: Mapping[str, Any] | None = None,
+) -> Order:
     """Ask for a picture and don't wait: it is painted while the rest of us is still being loaded.
 
     Args:
         client: the connection that the attach will be asked over.
         size: of our terminal.
         decides: that will be the session's.
+        begun: the parameters of request 1, if that has asked for a picture already.
     """
     wanted = {
         "session": session,
@@ -61,6 +69,8 @@ def order(client: Client, session: str, size: Size, read_only: bool, decides: bo
         "read_only": read_only,
         "decides": decides and not read_only,
     }
+    if wanted == begun:
+        return Order(wanted, 1)
     about = client.hello.about
     if about.get("role") == "custodian" or "Screen" not in about.get("features", ()):
         return Order(wanted, None)

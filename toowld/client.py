@@ -40,8 +40,14 @@ class Client:
     hold bytes that came together with the last answer.
     """
 
-    def __init__(self, socket: _socket.socket, where: str, *, timeout: float = 5.0) -> None:
-        """Speak on a connected ``socket``. ``where`` names the peer in error messages.
+    def __init__(
+        self, socket: _socket.socket, where: str, *, timeout: float = 5.0, asked: int | None = None
+    ) -> None:
+        """Speak on a connected ``socket``.
+
+        Args:
+            where: names the peer in error messages.
+            asked: our Hello, and the requests up to this number, were sent over it already.
 
         Raises:
             DaemonUnreachable: the peer hung up or sent no `Hello` in time.
@@ -50,10 +56,11 @@ class Client:
         self.socket = socket
         self.decoder = wire.FrameDecoder()
         self._where = where
-        self._last_id = _CONNECTION
+        self._last_id = asked or _CONNECTION
         deadline = time.monotonic() + timeout
-        about = {"role": "client", "build": __version__, "pid": os.getpid()}
-        self._send(wire.Hello(about=about), deadline)
+        if asked is None:
+            about = {"role": "client", "build": __version__, "pid": os.getpid()}
+            self._send(wire.Hello(about=about), deadline)
         hello = self._receive(deadline)
         if isinstance(hello, wire.Failure):
             raise errors.from_wire(hello.code, hello.text)

@@ -126,37 +126,48 @@ def resolve(env: Mapping[str, str] | None = None) -> Paths:
 
     env = os.environ if env is None else env
     home = Path(env.get("HOME") or Path.home())
-
-    def first(*candidates: tuple[str, str]) -> Path | None:
-        for variable, suffix in candidates:
-            # systemd separates several directories by colons; ours asks for one.
-            if value := env.get(variable, "").split(":")[0]:
-                return Path(os.path.abspath(value)) / suffix  # noqa: PTH100 - Path has no such that keeps links
-        return None
-
-    runtime = first(("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""))
-    runtime = runtime or _of_system_unit() or first(("XDG_RUNTIME_DIR", "toowl"))
-    state = first(("TOOWL_STATE_DIR", ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "toowl"))
-    config = first(("XDG_CONFIG_HOME", "toowl"))
+    state = _first(env, ("TOOWL_STATE_DIR", ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "/toowl"))
+    config = _first(env, ("XDG_CONFIG_HOME", "/toowl"))
     return Paths(
-        runtime=runtime or Path(f"/tmp/toowl-{os.getuid()}"),
-        state=state or home / ".local/state/toowl",
-        config=(config or home / ".config/toowl") / "config.toml",
+        runtime=Path(_runtime(env)),
+        state=Path(state or home / ".local/state/toowl"),
+        config=Path(config or home / ".config/toowl") / "config.toml",
     )
 
 
-def _of_system_unit() -> Path | None:
+def daemon_socket() -> str:
+    """Where the daemon of our environment listens: `Paths.daemon_socket`, for those who need no more."""
+    return f"{_runtime(os.environ)}/toowld.sock"
+
+
+def _runtime(env: Mapping[str, str]) -> str:
+    return (
+        _first(env, ("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""))
+        or _of_system_unit()
+        or _first(env, ("XDG_RUNTIME_DIR", "/toowl"))
+        or f"/tmp/toowl-{os.getuid()}"
+    )
+
+
+def _first(env: Mapping[str, str], *candidates: tuple[str, str]) -> str | None:
+    for variable, suffix in candidates:
+        # systemd separates several directories by colons; ours asks for one.
+        if value := env.get(variable, "").split(":")[0]:
+            return os.path.abspath(value) + suffix  # noqa: PTH100 - Path has no such that keeps links
+    return None
+
+
+def _of_system_unit() -> str | None:
     """The runtime folder that a system unit with ``User=`` us keeps, if there is one.
 
     ``toowld.service`` has ``/run/toowl``, ``toowld@NAME.service`` has ``/run/toowl-NAME``. To ask who owns them
     needs no look into the password database, which may be on the network.
     """
-    from pathlib import Path
-
     try:
-        for folder in sorted(Path(_SYSTEM_RUNTIME).iterdir()):
-            if folder.name == "toowl" or folder.name.startswith("toowl-"):
-                found = folder.lstat()
+        for name in sorted(os.listdir(_SYSTEM_RUNTIME)):  # noqa: PTH208
+            if name == "toowl" or name.startswith("toowl-"):
+                folder = f"{_SYSTEM_RUNTIME}/{name}"
+                found = os.lstat(folder)
                 if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
                     return folder
     except OSError:  # no /run, or a folder that goes just now

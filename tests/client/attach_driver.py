@@ -37,7 +37,7 @@ def main() -> int:
     dialler = None
     if option in ("again", "keepalive"):
         folder = Path(sys.argv[1]).parent
-        dialler = Dialler(Paths(runtime=folder, state=folder, config=folder / "config.toml"))
+        dialler = Dialler(lambda: Paths(runtime=folder, state=folder, config=folder / "config.toml"))
     if option == "keepalive":
         assert dialler
         dialler.keepalive = Keepalive(interval=0.1, patience=0.5)

@@ -16,7 +16,7 @@ import pytest
 from tests.client.scripted import ScriptedDaemon, session
 from tests.harness import Sandbox
 from toowl.commands import _quick, _text
-from toowld import __version__, errors, paths, wire
+from toowld import __version__, errors, wire
 
 
 def test_columns(sandbox: Sandbox) -> None:
@@ -180,23 +180,6 @@ def test_frames_are_those_of_the_wire() -> None:
         wire.Response.TAG,
     )
     assert wire.VERSION_MIN <= _quick._VERSION <= wire.VERSION_MAX
-
-
-@pytest.mark.parametrize(
-    "env",
-    [
-        {"TOOWL_RUNTIME_DIR": "/a", "XDG_RUNTIME_DIR": "/b"},
-        {"RUNTIME_DIRECTORY": "/a:/c", "XDG_RUNTIME_DIR": "/b"},
-        {"XDG_RUNTIME_DIR": "/b", "TOOWL_RUNTIME_DIR": ""},
-        {},
-    ],
-)
-def test_the_socket_is_that_of_paths(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
-    for variable in ("TOOWL_RUNTIME_DIR", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
-        monkeypatch.delenv(variable, raising=False)
-    for variable, value in env.items():
-        monkeypatch.setenv(variable, value)
-    assert _quick.socket_path() == os.fspath(paths.resolve().daemon_socket)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from toowld.wire.login import login_variables
 from toowld.wire.text import pack_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from toowld.client import Client
 
 
@@ -81,15 +83,18 @@ def put_on_terminal(
     respawn: bool = True,
     lead: bool = False,
     steal: bool = False,
+    begun: Mapping[str, Any] | None = None,
 ) -> int:
     """Attach this terminal to a session until it ends or is detached. Takes the connection over.
 
     Args:
         replay: show what the session shows, before what comes.
         lead: take the lead. ``steal``: make all others leave.
+        begun: with what a picture was ordered already, by the first request.
     """
-    # Painted by the daemon while we load the rest.
-    ordered = picture.order(client, session, terminal_size(), read_only, lead or steal) if replay else None
+    ordered = None
+    if replay:  # painted by the daemon while we load the rest
+        ordered = picture.order(client, session, terminal_size(), read_only, lead or steal, begun)
 
     from toowl.attach import attach
     from toowl.connection import Dialler
@@ -107,7 +112,7 @@ def put_on_terminal(
             {name: os.environ.get(name) for name in _followed(client)}
         ),  # for shells that run
     }
-    return attach(client, params, Dialler(paths.resolve()), ordered)
+    return attach(client, params, Dialler(paths.resolve), ordered)
 
 
 def _followed(client: Client) -> list[str]:

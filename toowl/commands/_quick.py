@@ -1,9 +1,10 @@
 """One question to the daemon without importing the wire.
 
-`toowld.client` is the way to speak to the daemon. But the wire's typed messages take Python 30 ms to import, three
-times a bare start, and ``toowl ls`` asks one thing only. So it writes its two frames by hand, in their
-frozen form (``docs/protocol.md``; a test compares them with the real codec). Whatever is not exactly as expected
-ends in `Unusable`, and the caller takes the long way, which tells the user what is wrong.
+`toowld.client` is the way to speak to the daemon. But the wire's typed messages take Python as long to import as a
+bare start. ``toowl ls`` asks one thing only, and ``toowl attach`` has one done while it loads the rest. So they
+write two frames by hand, in their frozen form (``docs/protocol.md``; a test compares them with the real codec).
+Whatever is not exactly as expected ends in `Unusable`, and the caller takes the long way, which tells the user what
+is wrong.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import cbor2
 
 from toowld import __version__
+from toowld.paths import daemon_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,19 +32,6 @@ class Unusable(Exception):
     """The short way does not work: nobody there, not ours, or not what was expected."""
 
 
-def socket_path() -> str:
-    """The daemon's socket, as `toowld.paths.resolve` finds it."""
-    env = os.environ
-    for variable, suffix in (
-        ("TOOWL_RUNTIME_DIR", ""),
-        ("RUNTIME_DIRECTORY", ""),
-        ("XDG_RUNTIME_DIR", "/toowl"),
-    ):
-        if value := env.get(variable, "").split(":")[0]:
-            return f"{value}{suffix}/toowld.sock"
-    return f"/tmp/toowl-{os.getuid()}/toowld.sock"
-
-
 def frame(message: list[Any]) -> bytes:
     """A message as one frame: length, then CBOR."""
     body: bytes = cbor2.dumps(message)
@@ -55,23 +44,38 @@ def ask(method: str, timeout: float = 5.0) -> dict[str, Any]:
     Raises:
         Unusable: take `toowld.client` instead.
     """
+    stream = begin(method, {}, timeout)
     try:
-        stream = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            stream.settimeout(timeout)
-            stream.connect(socket_path())
-            # struct ucred: pid, uid, gid (unix(7)).
-            credentials = stream.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-            if int.from_bytes(credentials[4:8], sys.byteorder) != os.getuid():
-                raise Unusable
-            about = {"role": "client", "build": __version__, "pid": os.getpid()}
-            hello = frame([_HELLO, _VERSION, _VERSION, about])
-            stream.sendall(hello + frame([_REQUEST, 1, method, {}]))
-            return _answer(stream)
-        finally:
-            stream.close()
+        return _answer(stream)
     except (OSError, ValueError, LookupError, TypeError, cbor2.CBORError) as error:
         raise Unusable from error
+    finally:
+        stream.close()
+
+
+def begin(method: str, params: dict[str, Any], timeout: float = 5.0) -> _socket.socket:
+    """A connection over which a Hello has gone out, and the request 1. Nothing is read yet.
+
+    Raises:
+        Unusable: take `toowld.client` instead.
+    """
+    stream = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        stream.settimeout(timeout)
+        stream.connect(daemon_socket())
+        # struct ucred: pid, uid, gid (unix(7)).
+        credentials = stream.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+        if int.from_bytes(credentials[4:8], sys.byteorder) != os.getuid():
+            raise Unusable
+        about = {"role": "client", "build": __version__, "pid": os.getpid()}
+        hello = frame([_HELLO, _VERSION, _VERSION, about])
+        stream.sendall(hello + frame([_REQUEST, 1, method, params]))
+    except BaseException as error:
+        stream.close()
+        if isinstance(error, OSError | ValueError):
+            raise Unusable from error
+        raise
+    return stream
 
 
 def _answer(stream: _socket.socket) -> dict[str, Any]:

@@ -1,24 +1,31 @@
-"""``toowl attach``: put a session on this terminal."""
+"""``toowl attach``: put a session on this terminal.
+
+The picture of the session is ordered before anything else is loaded: the daemon paints it meanwhile (see `_quick`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
 
-from toowl.commands import _attaching
-from toowl.commands._connect import connect, note
-from toowl.commands._offline import resolve
-from toowl.commands._options import Parser, command_parser, current_session
-from toowld import paths
-from toowld.client import Client
-from toowld.errors import DaemonUnreachable, SessionNotFound, ToowlError, UsageError
+from toowl.commands import _quick
+from toowld.paths import daemon_socket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from argparse import Namespace
+    from typing import Any
+
+    from toowl.commands._options import Parser
+    from toowld.client import Client
+    from toowld.errors import DaemonUnreachable
 
 SUMMARY = "put a session on this terminal"
 
 
 def parser() -> Parser:
+    from toowl.commands._options import command_parser
+
     made = command_parser(
         "attach",
         SUMMARY,
@@ -64,12 +71,19 @@ def parser() -> Parser:
 
 
 def run(argv: list[str]) -> int:
+    begun = _begin(argv)
+
+    from toowl.commands import _attaching
+    from toowl.commands._connect import connect
+    from toowl.commands._options import current_session
+    from toowld.errors import DaemonUnreachable, UsageError
+
     args = parser().parse_args(argv)
     if args.create and args.session is None:
         raise UsageError("--create needs the name that the session is to have")
     _attaching.need_terminal("`toowl capture` and `toowl send` work without one")
     try:
-        client = connect(autostart=True)
+        client = connect(autostart=True) if begun is None else _take_over(begun[0])
     except DaemonUnreachable as error:
         if args.session is None:
             raise
@@ -89,11 +103,43 @@ def run(argv: list[str]) -> int:
             respawn=not args.no_respawn,
             lead=args.take_lead,
             steal=args.steal,
+            begun=None if begun is None else begun[1],
         )
+
+
+def _begin(argv: list[str]) -> tuple[_socket.socket, dict[str, Any]] | None:
+    """Order the picture where no more than a session is named: the connection, and what it was ordered with."""
+    if len(argv) != 1 or argv[0].startswith("-") or os.environ.get("TOOWL_SESSION"):
+        return None
+    try:
+        size = os.get_terminal_size(1)
+        wanted = {
+            "session": argv[0],
+            "rows": size.lines,
+            "cols": size.columns,
+            "read_only": False,
+            "decides": False,
+        }
+        return _quick.begin("screen", wanted), wanted
+    except (OSError, _quick.Unusable):
+        return None
+
+
+def _take_over(stream: _socket.socket) -> Client:
+    from toowld.client import Client
+
+    try:
+        return Client(stream, f"toowld at {daemon_socket()}", asked=1)
+    except BaseException:
+        stream.close()
+        raise
 
 
 def _left_last(client: Client) -> str:
     """The id of the session to go back to."""
+    from toowl.commands import _attaching
+    from toowld.errors import SessionNotFound
+
     found = _attaching.left_last(client)
     if found is None:
         raise SessionNotFound(
@@ -104,6 +150,9 @@ def _left_last(client: Client) -> str:
 
 def _resolve(client: Client, args: Namespace) -> str:
     """The id of the session, made if that was asked for."""
+    from toowl.commands import _attaching
+    from toowld.errors import SessionNotFound
+
     try:
         info = client.request("info", session=args.session)
     except SessionNotFound:
@@ -120,6 +169,13 @@ def _custodian_of(session: str, daemon_error: DaemonUnreachable) -> tuple[Client
     Raises:
         DaemonUnreachable: as before, if there is no such keeper.
     """
+    from toowl.commands import _attaching
+    from toowl.commands._connect import note
+    from toowl.commands._offline import resolve
+    from toowld import paths
+    from toowld.client import Client
+    from toowld.errors import ToowlError
+
     where = paths.resolve()
     try:
         record = resolve(where, session)
