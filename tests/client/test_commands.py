@@ -17,7 +17,7 @@ import pytest
 
 from tests.client.scripted import ScriptedDaemon, session
 from tests.harness import Sandbox, Terminal, wait_for
-from toowl.commands import export
+from toowl.commands import attach, export
 from toowl.commands._keynames import key_bytes
 from toowld import errors
 from toowld.log import MARK, OUTPUT, RESIZE, GapMark, LogRecord, pack
@@ -183,6 +183,10 @@ def test_attach_asks(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:
         and params["term"] == "xterm-256color"
         and params["tty"].startswith("/dev/")
     )
+
+
+def test_attach_knows_a_plain_command_line_without_its_parser() -> None:
+    assert vars(attach.plain("work")) == vars(attach.parser().parse_args(["work"]))
 
 
 def test_attach_needs_a_terminal(sandbox: Sandbox, daemon: ScriptedDaemon) -> None:

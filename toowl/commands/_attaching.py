@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from toowl import caller, picture
 from toowl.commands._connect import notices
-from toowl.commands._options import current_session
+from toowl.commands._current import current_session
 from toowl.terminal import terminal_size
 from toowld import paths
 from toowld.errors import RefusedError, UsageError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from toowl.commands._current import current_session
 from toowld.errors import UsageError
 
 SUPPRESS = argparse.SUPPRESS
@@ -91,11 +91,6 @@ def seconds(text: str) -> float:
     if not value >= 0:  # nan neither
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return value
-
-
-def current_session() -> str | None:
-    """The id of the session that this process runs in, None outside."""
-    return os.environ.get("TOOWL_SESSION") or None
 
 
 def session_or_current(given: str | None) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from toowl.commands._connect import note
-from toowl.commands._options import current_session, session_or_current
+from toowl.commands._current import current_session
+from toowl.commands._options import session_or_current
 from toowld.errors import DaemonUnreachable, SessionNotFound, ToowlError, UsageError
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ The picture of the session is ordered before anything else is loaded: the daemon
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 from toowl.commands import _quick
+from toowl.commands._current import current_session
 from toowld.paths import daemon_socket
 
 TYPE_CHECKING = False
@@ -75,10 +77,9 @@ def run(argv: list[str]) -> int:
 
     from toowl.commands import _attaching
     from toowl.commands._connect import connect
-    from toowl.commands._options import current_session
     from toowld.errors import DaemonUnreachable, UsageError
 
-    args = parser().parse_args(argv)
+    args = parser().parse_args(argv) if begun is None else plain(argv[0])
     if args.create and args.session is None:
         raise UsageError("--create needs the name that the session is to have")
     _attaching.need_terminal("`toowl capture` and `toowl send` work without one")
@@ -107,9 +108,23 @@ def run(argv: list[str]) -> int:
         )
 
 
+def plain(session: str) -> Namespace:
+    """What the parser makes of ``session`` alone, without loading it."""
+    named: Any = SimpleNamespace(
+        session=session,
+        read_only=False,
+        take_lead=False,
+        steal=False,
+        no_replay=False,
+        no_respawn=False,
+        create=False,
+    )
+    return named  # type: ignore[no-any-return]
+
+
 def _begin(argv: list[str]) -> tuple[_socket.socket, dict[str, Any]] | None:
     """Order the picture where no more than a session is named: the connection, and what it was ordered with."""
-    if len(argv) != 1 or argv[0].startswith("-") or os.environ.get("TOOWL_SESSION"):
+    if len(argv) != 1 or argv[0].startswith("-") or current_session() is not None:
         return None
     try:
         size = os.get_terminal_size(1)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from toowl import execution
 from toowl.commands._attaching import label
 from toowl.commands._connect import connect, note
-from toowl.commands._options import Parser, add_session, command_parser, current_session
+from toowl.commands._current import current_session
+from toowl.commands._options import Parser, add_session, command_parser
 from toowl.commands._prompt import Foreground, foreground
 from toowl.commands._text import safe, size
 from toowl.execution import CLEAR, CLEAR_KERNEL, EDITORS, FAMILIES, KERNEL_LINE, Extract, Text
