@@ -225,7 +225,7 @@ class _Loop:
         attachment = self._attachment
         try:
             assert self._dialler is not None  # else we have not said that we can
-            self.following = elsewhere(self._dialler.paths, self._request, target, self._terminal.size)
+            self.following = elsewhere(self._dialler.paths(), self._request, target, self._terminal.size)
         except errors.ToowlError as error:
             attachment.screen.append(Notice(f"still in {attachment.name}: {error}"))
             return
