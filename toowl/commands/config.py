@@ -93,12 +93,21 @@ def show(
 
     home = os.environ.get("HOME", "")
     rows = [
-        [full, safe("(not set)" if value is None else written(value)), safe(fold_home(origin, home))]
+        # The origin first, as git does it: values may be long.
+        [safe(fold_home(origin, home)), safe(f"{full} = {_hint(full) if value is None else written(value)}")]
         for full, (value, origin) in found.items()
     ]
     if rows:
         print("\n".join(table(rows, None)))
     return 0
+
+
+def _hint(full: str) -> str:
+    """What stands for a value that nobody gave."""
+    from toowld.settings import schema
+
+    key = schema.everything().get(full)
+    return f"({key.hint})" if key is not None and key.hint else "(not set)"
 
 
 def _asked(session: str | None, connection: str | None) -> Mapping[str, tuple[Any, str]]:
