@@ -361,14 +361,14 @@ def test_left_alone_a_session_ends_and_says_why(sandbox: Sandbox) -> None:
     sandbox.toowl("new", "-d", "-n", "work", "--idle-timeout", "1s", "--", "/bin/cat")
     shell(sandbox, "free")
     assert "unless somebody attaches" in sandbox.toowl("info", "work").stdout
-    wait_displayed(sandbox, "work", "ended (killed)")
+    wait_displayed(sandbox, "work", "ended (timeout)")
     text = sandbox.toowl("info", "work").stdout
-    assert "ended by toowld: nobody was attached for 1 s (idle_timeout)" in text
+    assert "toowld ended it, as nobody was attached for 1 s (idle_timeout): `toowl attach work`" in text
     assert displayed(sandbox, "visited") == "attached" and displayed(sandbox, "free") == "detached"
     assert "ends" not in sandbox.toowl("info", "free").stdout.replace("extends", "")
     terminal.send("\x1cd")
     terminal.wait()
-    wait_displayed(sandbox, "visited", "ended (killed)")
+    wait_displayed(sandbox, "visited", "ended (timeout)")
     # It is kept for its retention, not for that of what somebody ended; and attaching starts it again.
     again = sandbox.attach_pty("work")
     again.expect("shell restarted")
@@ -384,7 +384,7 @@ def test_one_that_can_not_be_asked_is_not_ended(sandbox: Sandbox) -> None:
         wait_for(lambda: "unreachable" in sandbox.info("work")["display"])
         assert sandbox.info("work")["ends_in"] is None
         assert sandbox.toowl("info", "work").returncode == 0
-    wait_displayed(sandbox, "work", "ended (killed)")
+    wait_displayed(sandbox, "work", "ended (timeout)")
     assert "nobody was attached" in sandbox.info("work")["record"]["end_cause"]
 
 
@@ -401,7 +401,7 @@ def test_a_daemon_that_starts_ends_nobody_who_is_attached(sandbox: Sandbox) -> N
     terminal.send("printf 'I-am-%s\\n' here\r")
     terminal.expect("I-am-here")
     sandbox.toowl("set", "work", "ttl=1")
-    wait_displayed(sandbox, "work", "ended (killed)")
+    wait_displayed(sandbox, "work", "ended (timeout)")
     assert sandbox.info("work")["record"]["pid"] == pid
     assert "it was to last 1 s" in sandbox.info("work")["record"]["end_cause"]
 
@@ -412,4 +412,4 @@ def test_settings_of_the_daemon_are_heeded_at_once(sandbox: Sandbox) -> None:
     shell(sandbox, "work")
     eager(sandbox, "enabled = true\nidle_timeout_named = '1s'\n")
     assert "reaper.enabled: false is true now: at once" in sandbox.toowld("reload").stdout
-    wait_displayed(sandbox, "work", "ended (killed)")
+    wait_displayed(sandbox, "work", "ended (timeout)")

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.daemon.steps import listed, stopped, wait_displayed
+from tests.daemon.steps import listed, settings, stopped, wait_displayed
 from tests.harness import Sandbox, wait_for
 
 GOLDEN = Path(__file__).with_name("states.golden")
@@ -78,8 +78,8 @@ def a_world(box: Sandbox) -> None:
 
 
 NAMES = (
-    "awaiting", "starting", "attached", "detached", "standard", "unreachable", "done", "seven", "killed", "signalled",
-    "lost", "failed",
+    "awaiting", "starting", "attached", "detached", "standard", "unreachable", "done", "seven", "killed", "over",
+    "signalled", "lost", "failed",
 )  # fmt: skip
 
 #: A6, A7: what `toowl ls --json` says of each session, no more and no less; a key that is there stays.
@@ -93,8 +93,11 @@ KEYS = (
 
 def test_each_state_is_told(sandbox: Sandbox) -> None:
     """A3, A4, A10, C4: by a sign, a word and a sentence, wherever states are shown."""
+    settings(sandbox, tick=0.1)
     sandbox.up()
     a_world(sandbox)
+    sandbox.new("/bin/cat", name="over", settings={"ttl": 1})
+    wait_displayed(sandbox, "over", "ended (timeout)")
     with starting(sandbox, "starting"), stopped(listed(sandbox)["unreachable"]["custodian_pid"]):
         wait_displayed(sandbox, "unreachable", "unreachable")
         terminal = sandbox.terminal("toowl", "ls", cols=200, rows=40)

@@ -21,7 +21,7 @@ def test_the_table_is_whole() -> None:
     for display in DISPLAYS.values():
         assert len(display.glyph) == 1 and display.glyph.isprintable()
         fields = {name for _, name, _, _ in string.Formatter().parse(display.sentence) if name}
-        assert fields <= {"label", "code", "signal", "name", "keeping"}
+        assert fields <= {"label", "code", "signal", "name", "keeping", "cause"}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,12 @@ def test_the_table_is_whole() -> None:
         (ENDED | {"exit_signal": 9}, {}, Kind.SIGNALLED, "ended (signal 9)"),
         (ENDED | {"exit_signal": 9, "end_requested": True}, {}, Kind.KILLED, "ended (killed)"),
         (ENDED | {"exit_code": 1, "end_requested": True}, {}, Kind.KILLED, "ended (killed)"),
+        (
+            ENDED | {"exit_signal": 1, "end_requested": True, "end_cause": "so"},
+            {},
+            Kind.TIMED_OUT,
+            "ended (timeout)",
+        ),
         (ENDED | {"end_reason": "lost"}, {}, Kind.LOST, "ended (lost)"),
         (ENDED | {"end_reason": "failed"}, {}, Kind.FAILED, "ended (failed)"),
         (ENDED, {}, Kind.ENDED, "ended"),

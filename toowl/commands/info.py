@@ -86,7 +86,6 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("created", moment("created_at")),
         ("last active", moment("last_active_at")),
         ("ended", moment("ended_at")),
-        ("", _cause(info)),
         ("ends", _ends(info)),
         ("limits", _limits(info)),
         ("output so far", size(info["seq"] % SEQ_LEAP) if isinstance(info.get("seq"), int) else None),
@@ -95,12 +94,6 @@ def _rows(info: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("log error", text("log_error")),
     ]
     return [(key, value) for key, value in found if value is not None]
-
-
-def _cause(info: dict[str, Any]) -> str | None:
-    """Why toowld ended it by itself."""
-    cause = (info.get("record") or {}).get("end_cause")
-    return f"ended by toowld: {safe(str(cause))}" if cause else None
 
 
 def _ends(info: dict[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ class Kind(enum.Enum):
     DONE = enum.auto()
     EXITED = enum.auto()
     KILLED = enum.auto()
+    TIMED_OUT = enum.auto()
     SIGNALLED = enum.auto()
     LOST = enum.auto()
     FAILED = enum.auto()
@@ -53,7 +54,7 @@ class Display:
 _AGAIN = "`toowl attach {label}` starts it again below its scrollback, `toowl rm {label}` forgets it"
 
 #: In words and sentences stand {label} (what people call the session), {code}, {signal} (its number), {name} (the
-#: signal's), and {keeping} (`KEEPING`).
+#: signal's), {keeping} (`KEEPING`), and {cause} (why the daemon ended it).
 DISPLAYS: Mapping[Kind, Display] = {
     Kind.AWAITING: Display(
         "◌",
@@ -88,6 +89,7 @@ DISPLAYS: Mapping[Kind, Display] = {
     Kind.DONE: Display("✓", "ended (exited 0)", f"its program is done: {_AGAIN}"),
     Kind.EXITED: Display("✗", "ended (exited {code})", f"its program ended with status {{code}}: {_AGAIN}"),
     Kind.KILLED: Display("■", "ended (killed)", f"it was ended on request: {_AGAIN}"),
+    Kind.TIMED_OUT: Display("◷", "ended (timeout)", f"toowld ended it, as {{cause}}: {_AGAIN}"),
     Kind.SIGNALLED: Display(
         "†",
         "ended (signal {signal})",
@@ -131,6 +133,8 @@ def ending(record: Record) -> Kind:
         return Kind.LOST
     if record.end_reason == "failed":
         return Kind.FAILED
+    if record.end_cause is not None:
+        return Kind.TIMED_OUT
     if record.end_requested:
         return Kind.KILLED
     if record.exit_signal is not None:
@@ -171,6 +175,7 @@ def shown(
         "code": record.exit_code,
         "signal": record.exit_signal,
         "name": _signal_name(record.exit_signal),
+        "cause": record.end_cause,
         "keeping": KEEPING[record.persistent],
     }
     found = DISPLAYS[kind]
