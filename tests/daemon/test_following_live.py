@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Sandbox, Terminal, need_program, wait_for
+from tests.harness import PAINTED, Sandbox, Terminal, need_program, wait_for
 from toowl.shells import SHELLS, script
 from toowld.paths import answers
 
@@ -73,6 +73,7 @@ def attach(sandbox: Sandbox, *options: str, **env: Any) -> Terminal:
     before = len(sandbox.info("work")["client_list"])
     terminal = sandbox.terminal("toowl", "attach", "work", *options, **texts)
     wait_for(lambda: len(sandbox.info("work")["client_list"]) > before, what="the attachment")
+    terminal.expect(PAINTED)  # before that, a chord may come to the terminal's own line editor
     return terminal
 
 
