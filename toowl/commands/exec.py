@@ -191,6 +191,7 @@ class _Run:
         if self._deadline is not None:
             until = min(until, self._deadline)
         while True:
+            self._info = self._client.request("info", session=self._info["id"])
             if self._info.get("state") != "running":
                 raise errors.RefusedError(
                     f'session "{self._label}" is not running: `toowl attach {self._label}` starts it again'
@@ -204,7 +205,6 @@ class _Run:
                     f'session "{self._label}": {safe(obstacle)}: wait, look with `toowl capture`, or say --force'
                 )
             time.sleep(_LOOK_EVERY)
-            self._info = self._client.request("info", session=self._info["id"])
 
     def _watch(self, viewer: Client) -> None:
         """Be given all that is printed from now on."""

@@ -2,6 +2,7 @@
 
 ``driver`` brings the engine together with the three sides of a session: ``terminal`` (its child, on a ``pty``),
 ``scrollback`` (its log) and ``clients`` (who is attached, over ``sockets``; ``leaving``: who no longer is).
+``following`` keeps the files by which shells find the terminal that was attached last.
 ``control`` answers what can be asked of a hosted session; ``loop`` says what an event loop must offer.
 """
 
