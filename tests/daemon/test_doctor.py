@@ -93,6 +93,8 @@ WELL = Facts(
     pty_used=3,
     pty_max=4096,
     wall=1_800_000_000.0,
+    config="/home/ada/.config/toowl/config.toml",
+    config_problems=(),
     emulator_error=None,
     clock_jump=0.01,
 )
@@ -141,6 +143,9 @@ def test_a_well_installation_has_nothing_to_do() -> None:
         ),
         pytest.param(
             with_report(persistent_enabled=False, persistent_value=None), [("warn", "persistent")], id="off"
+        ),
+        pytest.param(
+            replace(WELL, config_problems=("c:2: no",)), [("fail", "settings")], id="wrong settings"
         ),
         pytest.param(replace(WELL, socket_mode=0o666), [("fail", "socket")], id="socket open to others"),
         pytest.param(

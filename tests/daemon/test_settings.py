@@ -197,6 +197,8 @@ def test_reload_tells_what_is_different_and_keeps_all_if_something_is_wrong(sand
     assert refused.returncode == 1 and f"{sandbox.paths.config}:4: unknown key 'daemon.tik'" in refused.stderr
     os.kill(sandbox.daemon_pid, signal.SIGHUP)
     wait_for(lambda: "the settings stay as they were" in sandbox.daemon_text())
+    doctor = sandbox.toowld("doctor", check=False)
+    assert doctor.returncode == 1 and f"{sandbox.paths.config}:4: unknown key 'daemon.tik'" in doctor.stdout
     assert shown(sandbox, "defaults.size")["defaults.size"][0] == "latest"
     sandbox.new("/bin/cat", name="new")
     assert sandbox.info("new")["record"]["size_policy"] == "latest"

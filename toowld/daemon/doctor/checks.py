@@ -119,6 +119,20 @@ def check_persistence(facts: Facts) -> Findings:
     )
 
 
+def check_settings(facts: Facts) -> Findings:
+    """Whether a daemon could start with the file. One that runs has what it could read, and says nothing of later."""
+    if not facts.config_problems:
+        yield ok("settings", f"{facts.config}: nothing wrong")
+        return
+    first, *more = facts.config_problems
+    detail = first + (f" (and {len(more)} more)" if more else "")
+    if facts.report is None:
+        detail += ": no daemon can start with it"
+    else:
+        detail += ": the daemon goes on with what it had, and the next one can't start"
+    yield fail("settings", detail, "correct it: `toowl config check` lists all of it")
+
+
 # -- folders ---------------------------------------------------------------------------------------------
 
 
@@ -325,6 +339,7 @@ CHECKS: tuple[Callable[[Facts], Findings], ...] = (
     check_daemon,
     check_versions,
     check_persistence,
+    check_settings,
     check_folders,
     check_sessions,
     check_custodians,

@@ -88,4 +88,6 @@ class Facts:
     pty_max: int | None
     wall: float
     clock_jump: float | None  # seconds that the wall clock gained on the boot clock since the daemon's start
+    config: str  # the file of the settings
+    config_problems: tuple[str, ...]  # what is wrong in there, by its line
     emulator_error: str | None  # why there is no terminal emulator; None: there is one

@@ -25,6 +25,7 @@ from toowld.errors import ScreenUnavailable, ToowlError, VersionMismatch
 if TYPE_CHECKING:
     from toowld.paths import Paths
 from toowld.screen import library
+from toowld.settings.file import File
 
 #: For one custodian to say hello. They do nothing else for long, so one that needs more is stuck.
 _HELLO_SECONDS = 2.0
@@ -68,6 +69,8 @@ def gather(paths: Paths, env: Mapping[str, str] | None = None) -> Facts:
         pty_max=_number(Path("/proc/sys/kernel/pty/max")),
         wall=time.time(),
         clock_jump=_clock_jump(pid, started_at) if pid and started_at else None,
+        config=str(paths.config),
+        config_problems=_look_at_settings(paths.config),
         emulator_error=_emulator_error(),
     )
 
@@ -87,6 +90,13 @@ def _ask_daemon(paths: Paths) -> _Answer:
             return report, sessions, None, listener, client.request("status").get("started_at")
     except ToowlError as error:
         return None, None, str(error), listener, None
+
+
+def _look_at_settings(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(File.read(path).told())
+    except ToowlError as error:
+        return (str(error),)
 
 
 def listening_pid(path: Path) -> int | None:
