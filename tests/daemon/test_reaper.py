@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from tests.daemon.steps import displayed, ls, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, wait_for
@@ -343,6 +347,67 @@ def test_what_remains_is_stored_seldom(tmp_path: Path) -> None:
         assert entry.running and entry.record.version - begun <= 20
 
     run(steps, tmp_path)
+
+
+#: What may happen between two ticks: time passes, a visit, the daemon is stopped or killed, a keeper hangs.
+_STEPS = st.one_of(
+    st.integers(1, 400).map(lambda seconds: ("wait", seconds)),
+    st.sampled_from([("attach", 0), ("detach", 0), ("stop", 0), ("crash", 0), ("hang", 0), ("answer", 0)]),
+)
+
+
+@settings_of_hypothesis(max_examples=40, deadline=None)
+@given(st.lists(_STEPS, max_size=40))
+@example([("wait", 400), ("wait", 400), ("attach", 0), ("detach", 0)])
+def test_never_sooner_than_allowed_and_some_time_for_sure(steps: list[tuple[str, int]]) -> None:
+    """Z20, Z21, G2, G3: an end takes all of the time, seen alone by a daemon, without a visit in between."""
+    limit = 1000.0
+
+    async def all_of_them(world: World) -> None:
+        entry = await world.session("work", settings={"idle_timeout": limit})
+        alone = 0.0  # at least so long has somebody seen it alone
+        clients, hangs = 0, False
+        keeper = entry.keeper
+
+        def as_it_is() -> None:
+            entry.keeper = None if hangs else keeper
+            entry.live = {"clients": clients}
+
+        for what, seconds in [*steps, ("answer", 0), ("detach", 0), *[("wait", 100)] * 40]:
+            match what:
+                case "wait":
+                    ended = await world.after(seconds)
+                    alone = 0.0 if clients else alone if hangs else alone + seconds
+                    assert not ended or (alone >= limit and not clients and not hangs), (
+                        alone,
+                        clients,
+                        hangs,
+                    )
+                    if ended:
+                        return
+                case "attach" | "detach":
+                    clients = int(what == "attach")
+                    assert isinstance(keeper, Keeper)
+                    keeper.clients = clients
+                    if clients:
+                        alone = 0.0
+                        world.registry.observe(entry, idle_left=None)  # `News` hears of each visit
+                case "hang" | "answer":
+                    hangs = what == "hang"
+                case "stop" | "crash":
+                    if what == "stop":
+                        world.reaper.save()
+                    await world.registry.settle()
+                    world.start()
+                    entry = world.registry.find("work")
+                    keeper = entry.keeper
+                    assert isinstance(keeper, Keeper)
+                    keeper.clients = clients
+            as_it_is()
+        raise AssertionError("it was left alone for long enough")
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        run(all_of_them, Path(folder), "")
 
 
 # --- real sessions --------------------------------------------------------------------------------------
