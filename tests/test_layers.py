@@ -77,6 +77,7 @@ PURE = [
     "toowl/drawing.py",
     "toowl/markup.py",
     "toowl/banner.py",
+    "toowl/board.py",
     "toowl/reconnect.py",
     "toowl/literal.py",
     "toowl/execution.py",

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from toowld.classes import frozen
+from toowld.classes import frozen, replace
 from toowld.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Session = Mapping[str, Any]
 #: What ``state=`` may be: the words of `display`, and running for whatever is not at its end.
 STATES = (
     "awaiting", "starting", "running", "attached", "detached", "degraded", "unreachable", "ended", "exited", "killed",
-    "signal", "lost", "failed",
+    "timeout", "signal", "lost", "failed",
 )  # fmt: skip
 
 _TEXTS = ("id", "name", "cwd", "command")
@@ -113,6 +113,11 @@ def chosen(sessions: Sequence[Session], filters: Iterable[Filter]) -> list[Sessi
                 raise UsageError(f"no session has a tag {one.key!r}, and there is no such filter: {nearest}")
         found = [session for session in found if _fits(session, one)]
     return found
+
+
+def for_later(filters: Iterable[Filter]) -> list[Filter]:
+    """The same for a list that changes: a tag that no session has any more is no mistake then."""
+    return [replace(one, tag=one.tag or one.key not in KEYS) for one in filters]
 
 
 def ordered(sessions: Iterable[Session], sort: str) -> list[Session]:

@@ -32,7 +32,7 @@ def parser() -> ArgumentParser:
     made = command_parser(
         "ls",
         SUMMARY,
-        usage="toowl ls [-f KEY=VALUE]... [--sort active|created|name|state] [--json]",
+        usage="toowl ls [-f KEY=VALUE]... [--sort active|created|name|state] [--watch] [--json]",
         description="""List all sessions, the one used last first. STATUS begins with P for a persistent session (it
         survives the end of its daemon) and with - for a standard one; on a terminal a sign for the state follows. It
         ends with the version of its keeper where that is another than this. What a state means, toowl info tells.
@@ -45,6 +45,7 @@ def parser() -> ArgumentParser:
                 "those that nobody is attached to, by the beginning of a name",
             ),
             ("toowl ls -f ci=main --sort created", "those with this tag, the newest first"),
+            ("toowl ls --watch -f ci=*", "what becomes of them, as it happens"),
             ("toowl ls -f state=lost --json | jq -r '.[].id'", "the ids of all that a reboot ended"),
         ),
     )
@@ -54,6 +55,13 @@ def parser() -> ArgumentParser:
         choices=tuple(SORTS),
         default="active",
         help="by the last use (the default), by age, by name, or by state",
+    )
+    made.add_argument(
+        "-w",
+        "--watch",
+        action="store_true",
+        help="stay, and show the list anew whenever something happens to a session; q or Ctrl-C leaves. Where there "
+        "is no terminal, print each list below the one before; with --json, in one line each",
     )
     made.add_argument(
         "--json", action="store_true", help="print a list of objects with everything that is known"
@@ -77,9 +85,20 @@ def _run(args: Namespace) -> int:
     from toowl.commands import _filter
 
     filters = _filter.parse(args.filter)
-    found = _filter.chosen(_sessions(), filters)
-    if args.sort != "active":  # so they come
-        found = _filter.ordered(found, args.sort)
+
+    def choose(sessions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        found = _filter.chosen(sessions, filters)
+        return found if args.sort == "active" else _filter.ordered(found, args.sort)  # so they come
+
+    if args.watch:
+        from toowl.commands import _watch
+
+        choose(_sessions())  # a filter that can't be meant is told now
+        filters = _filter.for_later(filters)
+        return _watch.watch(
+            choose, lambda sessions, width: _lines(sessions, width or None), as_json=args.json
+        )
+    found = choose(_sessions())
     return _print_json(found) if args.json else _print_table(found, bool(filters))
 
 
@@ -105,11 +124,8 @@ def _print_json(sessions: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _print_table(sessions: Sequence[Mapping[str, Any]], filtered: bool = False) -> int:
-    home, now = os.environ.get("HOME", ""), time.time()
     width = _terminal_width()
-    signs = _takes_signs(width)
-    rows = [_HEADER, *(_row(session, home, now, signs) for session in sessions)]
-    for line in _text.table(rows, width, shrink=(_COMMAND, _CWD, _NAME, _COMMAND), keep_end=(_CWD,)):
+    for line in _lines(sessions, width):
         print(line)
     if others := sum(is_of_another_version(session) for session in sessions) if width else 0:
         sys.stdout.flush()
@@ -118,6 +134,12 @@ def _print_table(sessions: Sequence[Mapping[str, Any]], filtered: bool = False) 
         sys.stdout.flush()
         print("no session fits" if filtered else "no sessions yet: `toowl new` makes one", file=sys.stderr)
     return 0
+
+
+def _lines(sessions: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    home, now, signs = os.environ.get("HOME", ""), time.time(), _takes_signs(width)
+    rows = [_HEADER, *(_row(session, home, now, signs) for session in sessions)]
+    return _text.table(rows, width, shrink=(_COMMAND, _CWD, _NAME, _COMMAND), keep_end=(_CWD,))
 
 
 def as_text(value: bytes) -> str:
