@@ -93,6 +93,11 @@ class Shell:
         return self.terminal.wait()
 
 
+def rc_of(kind: str) -> str:
+    """The file with a shell's settings, below the home folder."""
+    return _SETTINGS[kind]
+
+
 def environment_file(sandbox: Sandbox) -> Path:
     """What a session keeps for its shells."""
     path = sandbox.paths.runtime / "following" / f"{ID}.env"

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import pytest
 
 from tests.harness import Sandbox, need_program
-from tests.shells.shell import ID, LOAD, Shell, environment_file
+from tests.shells.shell import ID, LOAD, Shell, environment_file, rc_of
+from toowl.commands import shell_integration
 from toowl.shells import SHELLS, script
 
 #: The least that a user may have set up: a prompt.
@@ -294,3 +295,20 @@ def test_the_command_prints_them(sandbox: Sandbox, kind: str) -> None:
     assert sandbox.toowl("shell-integration", kind).stdout == script(kind)
     (sandbox.root / "script").write_text(script(kind))
     subprocess.run([kind, "-n", str(sandbox.root / "script")], check=True)
+
+
+@pytest.mark.parametrize("kind", SHELLS)
+def test_the_line_that_the_help_gives(sandbox: Sandbox, kind: str) -> None:
+    """As the last one of the settings, with a toowl that is installed; outside of a session it costs nothing."""
+    line = next(line for line, where in shell_integration.parser().examples if rc_of(kind) in where)
+    for strict in ("",) if kind == "fish" else ("", "set -eu\n"):
+        inside = Shell(sandbox, kind, f"{PLAIN[kind]}\n{strict}{line}")
+        inside.run("echo on''e")
+        assert inside.marks() == ["A", "B", "C", "D;0", "A", "B"]
+        assert inside.screen()[0].startswith("[work] %> echo")
+        outside = Shell(
+            sandbox, kind, f"{PLAIN[kind]}\n{strict}{line}", TOOWL_SESSION="", PATH="/bin:/usr/bin"
+        )
+        assert outside.says("printf '<%s>\\n' " + ("$status" if kind == "fish" else "$?")) == "0"
+        assert outside.marks() == []
+        assert not re.search("not found|nknown", outside.terminal.text)

@@ -21,7 +21,7 @@ def parser() -> Parser:
             ('[ -z "${TOOWL_SESSION-}" ] || eval "$(toowl shell-integration bash)"', "in ~/.bashrc"),
             ('[[ -z ${TOOWL_SESSION-} ]] || eval "$(toowl shell-integration zsh)"', "in ~/.zshrc"),
             (
-                "set -q TOOWL_SESSION; and toowl shell-integration fish | source",
+                'test -n "$TOOWL_SESSION"; and toowl shell-integration fish | source',
                 "in ~/.config/fish/config.fish",
             ),
         ),

@@ -1,5 +1,5 @@
 # toowl in fish. As the last line of ~/.config/fish/config.fish:
-#   set -q TOOWL_SESSION; and toowl shell-integration fish | source
+#   test -n "$TOOWL_SESSION"; and toowl shell-integration fish | source
 
 if status is-interactive; and test -n "$TOOWL_SESSION"; and test "$TERM" != dumb; and not functions -q __toowl_before
 
