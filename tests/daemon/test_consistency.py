@@ -17,6 +17,7 @@ from toowld.daemon.events import Bus
 from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store
 from toowld.session import Record, State
+from toowld.session.record import decode
 
 
 def test_what_was_removed_or_put_back_by_hand(sandbox: Sandbox) -> None:
@@ -26,8 +27,11 @@ def test_what_was_removed_or_put_back_by_hand(sandbox: Sandbox) -> None:
     info = shell(sandbox, "work")
     wait_displayed(sandbox, "ended", "ended (exited 0)")
     folder, aside = sandbox.paths.session(ended["id"]), sandbox.root / "aside"
-    shutil.copytree(folder, aside)
-    shutil.rmtree(folder)
+    wait_for(
+        lambda: decode((folder / "record").read_bytes()).version == ls(sandbox)["ended"]["version"],
+        what="the disk to have all that is known",
+    )
+    folder.rename(aside)
     wait_for(lambda: set(ls(sandbox)) == {"work"}, what="the session to be forgotten")
     aside.rename(folder)
     wait_for(lambda: "ended" in ls(sandbox), what="the session to be found again")

@@ -173,6 +173,23 @@ def test_the_way_back_loses_nothing(sandbox: Sandbox, old: str) -> None:
     assert sandbox.info("s")["pid"] == info["pid"]
 
 
+def test_what_the_older_side_does_not_know_is_told_in_a_line(sandbox: Sandbox, old: str) -> None:
+    """And nothing is done by halves: settings that an old daemon would ignore are refused."""
+    sandbox.up(PYTHONPATH=old)
+    info = sandbox.new(*RAW_CAT, name="s")
+    for words in (("set", "s", "size=latest"), ("config", "show"), ("new", "-d", "--ttl", "2h", "--", "cat")):
+        refused = sandbox.toowl(*words, check=False)
+        assert refused.returncode == 4 and len(refused.stderr.splitlines()) == 1
+        assert "upgrade the older side" in refused.stderr or "too old for ttl" in refused.stderr
+    assert [item["name"] for item in json.loads(sandbox.toowl("ls", "--json").stdout)] == ["s"]
+    sandbox.restart()
+    told = sandbox.toowl("set", "s", "size=latest", "idle_timeout=12h").stderr
+    assert "heeded when its program is next started" in told, "its custodian is the old one"
+    assert sandbox.info("s")["pid"] == info["pid"] and 0 < sandbox.info("s")["ends_in"] <= 43200
+    sandbox.toowl("restart", "s", "--yes")
+    assert sandbox.toowl("set", "s", "size=").stderr == ""
+
+
 # --- the state ------------------------------------------------------------------------------------------
 
 
