@@ -100,24 +100,32 @@ class Lifecycle:
         Raises:
             ToowlError: it can't be; nothing of it is left.
         """
-        entry, notices = await self._register(params, State.STARTING)
-        record = entry.record
-        async with entry.lock:
-            try:
-                await self._starting.start(entry, self._spec(record, record, asked_for=True))
-            except BaseException as error:
-                await self._undo(entry, error)
-                raise
+        record, notices = await self._record(params, State.STARTING)
+        with self._starting.ahead(record):
+            entry = await self._register(record)
+            async with entry.lock:
+                try:
+                    await self._starting.start(entry, self._spec(record, record, asked_for=True))
+                except BaseException as error:
+                    await self._undo(entry, error)
+                    raise
         return entry, notices
 
     async def prepare(self, params: Params) -> tuple[Entry, list[str]]:
         """Make a session that waits to be started: the request ``prepare``. Returns, and raises, as `create`."""
-        entry, notices = await self._register(params, State.AWAITING)
+        record, notices = await self._record(params, State.AWAITING)
+        entry = await self._register(record)
         entry.gone.set()
         return entry, notices
 
-    async def _register(self, params: Params, state: State) -> tuple[Entry, list[str]]:
+    async def _register(self, record: Record) -> Entry:
         """Store a new session of which nothing runs yet."""
+        entry = await self._registry.create(record)
+        _log.info("session %s registered: %s", record.id, "persistent" if record.persistent else "standard")
+        return entry
+
+    async def _record(self, params: Params, state: State) -> tuple[Record, list[str]]:
+        """Of a new session as it is asked for, and what its user should be told."""
         name, notices = await self._registry.claim_name(params.text_or_none("name"))
         said = setting.said(params)
         connection = params.text_or_none("connection")
@@ -147,9 +155,7 @@ class Lifecycle:
             last_active_at=now,
             state=state,
         )
-        entry = await self._registry.create(record)
-        _log.info("session %s registered: %s", record.id, "persistent" if persistent else "standard")
-        return entry, notices + more
+        return record, notices + more
 
     def _spec(self, record: Record, before: Record, notices: Sequence[str] = (), *, asked_for: bool) -> Spec:
         agent = self.settings.environment.agent

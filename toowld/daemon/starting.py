@@ -7,10 +7,12 @@ entry's lock meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
+import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from toowld.daemon import confining, process, restoring
@@ -31,6 +33,9 @@ from toowld.settings.resolve import Settings
 
 #: A custodian that has not started its child by then is not going to (seconds).
 START_TIMEOUT = 5.0
+
+#: One that was forked waits for its start twice as long as this (`toowld.custodian.keeper`).
+_PATIENCE = 5.0
 
 #: Never passed on to a child: meant for the daemon, for the terminal that the caller sits at, or wrong inside.
 _NOT_INHERITED = ("NOTIFY_SOCKET", "TOOWL_SESSION", "TOOWL_NAME", "LINES", "COLUMNS")
@@ -57,6 +62,30 @@ class Starting:
         self._zygote = zygote
         self._scopes = scopes
         self._settings = settings
+        self._forks: dict[str, tuple[float, asyncio.Task[tuple[int, socket.socket]]]] = {}
+
+    @contextlib.contextmanager
+    def ahead(self, record: Record) -> Iterator[None]:
+        """Have a custodian forked while the record of its session is on its way to the disk."""
+        if not record.persistent:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        self._forks[record.id] = loop.time(), loop.create_task(self._zygote.fork(record.id))
+        try:
+            yield
+        finally:
+            if (fork := self._forks.pop(record.id, None)) is not None:
+                fork[1].add_done_callback(_hang_up)
+
+    async def _forked(self, session_id: str) -> tuple[int, socket.socket]:
+        """A custodian, its pid and our end of the link to it."""
+        if (ahead := self._forks.pop(session_id, None)) is not None:
+            begun, fork = ahead
+            if asyncio.get_running_loop().time() - begun < _PATIENCE:
+                return await fork
+            fork.add_done_callback(_hang_up)  # a slow disk; it will not wait for much longer
+        return await self._zygote.fork(session_id)
 
     async def start(self, entry: Entry, spec: Spec) -> None:
         """Start a child, where the session's record says.
@@ -131,7 +160,7 @@ class Starting:
 
     async def _start_custodian(self, entry: Entry, spec: Spec) -> Mapping[str, Any]:
         record = entry.record
-        pid, sock = await self._zygote.fork(record.id)
+        pid, sock = await self._forked(record.id)
         keeper = CustodianKeeper(
             sock,
             record.label,
@@ -188,6 +217,12 @@ class Starting:
         start_child(host, spec, own_limits.of_children())
         self._registry.observe(entry, custodian_pid=None, custodian_started=None, confined=confined)
         return await keeper.request("info")
+
+
+def _hang_up(fork: asyncio.Task[tuple[int, socket.socket]]) -> None:
+    """Nobody needs that custodian: it goes when its link is closed."""
+    if not fork.cancelled() and fork.exception() is None:
+        fork.result()[1].close()
 
 
 def inheritable(env: dict[str, str]) -> dict[str, str]:
