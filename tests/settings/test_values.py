@@ -60,6 +60,8 @@ def test_what_is_right(key: Key, value: object, found: object) -> None:
         (BYTES, -1, "not -1"),
         (BYTES, 1.5, "not 1.5"),
         (BYTES, 1 << 63, "not 9223372036854775808"),
+        (BYTES, float("-inf"), "not -inf"),
+        (SECONDS, float("-inf"), "not -inf"),
         (SECONDS, float("nan"), "not nan"),
         (SECONDS, "soon", "not 'soon'"),
         (SECONDS, "", "not ''"),

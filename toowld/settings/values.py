@@ -102,7 +102,7 @@ def _number(key: Key, value: object) -> int | float | None:
             return float(value)
         except OverflowError:
             return None
-    return int(value) if value <= _MOST and value == int(value) else None
+    return int(value) if abs(value) <= _MOST and value == int(value) else None
 
 
 def _wanted(key: Key) -> str:
