@@ -65,6 +65,8 @@ def test_what_is_right(key: Key, value: object, found: object) -> None:
         (SECONDS, float("nan"), "not nan"),
         (SECONDS, "soon", "not 'soon'"),
         (SECONDS, "", "not ''"),
+        pytest.param(SECONDS, 16**5000, "not a number of so many digits", id="hexadecimal"),
+        pytest.param(TEXTS, [16**5000], "not a number of so many digits", id="hexadecimal in a list"),
         pytest.param(SECONDS, 10**400, "not 1000", id="huge"),
         (WORD, "Smalest", "'k' must be 'smallest' or 'latest', not 'Smalest': did you mean 'smallest'?"),
         (WORD, ["latest"], "must be 'smallest' or 'latest'"),

@@ -114,7 +114,10 @@ def _wanted(key: Key) -> str:
 
 
 def _shown(value: object) -> str:
-    text = written(value) if isinstance(value, bool) else repr(value)
+    try:
+        text = written(value) if isinstance(value, bool) else repr(value)
+    except ValueError:  # Python writes out no number of more than 4300 digits; in hexadecimal it takes any
+        return "a number of so many digits"
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
