@@ -112,6 +112,12 @@ def test_what_has_moved_is_read_where_it_was_but_not_twice() -> None:
     ]
 
 
+def test_whatever_a_key_holds_is_told_in_a_line() -> None:
+    assert told('[daemon]\n"a\\nb\\u001b[31m" = 3\n')[0].startswith(
+        "2: unknown key 'daemon.a?b?[31m'; known are "
+    )
+
+
 def test_the_first_mistake_is_told_with_the_number_of_the_others() -> None:
     with pytest.raises(ConfigError, match=r"^f:2: .* \(and 1 more: see `toowl config check`\)$"):
         File("f", "[daemon]\ntik = 1\ntok = 2\n").check()

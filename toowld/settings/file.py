@@ -152,7 +152,8 @@ class File:
             return None
 
     def _refuse(self, place: _Path, text: str) -> None:
-        self.problems.append(Problem(place, text))
+        # Keys may hold anything, and this is told in one line.
+        self.problems.append(Problem(place, "".join(char if char.isprintable() else "?" for char in text)))
 
     # --- where it stands --------------------------------------------------------------------------------
 
