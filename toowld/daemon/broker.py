@@ -82,7 +82,7 @@ class Broker:
         self._screens = screens
         self._bus = bus
         self._audit = audit
-        self._watching = Watching(registry, bus, self._refresh)
+        self.watching = Watching(registry, bus, self._refresh)
         self._gate = gate
         self._connections: set[Connection] = set()
         self._handlers: dict[str, _Handler] = {
@@ -135,7 +135,7 @@ class Broker:
 
     def close(self) -> None:
         """Hang up on everybody."""
-        self._watching.close()
+        self.watching.close()
         for connection in list(self._connections):
             connection.close()
 
@@ -147,7 +147,7 @@ class Broker:
         """
         if request.method == "subscribe":
             return follow(
-                connection, self._bus, self._registry, self._watching, Params("subscribe", request.params)
+                connection, self._bus, self._registry, self.watching, Params("subscribe", request.params)
             )
         handler = self._handlers.get(request.method)
         if handler is None:
@@ -209,7 +209,7 @@ class Broker:
             "log_error": entry.live.get("log_error"),
             "log_rate": rate,
             **self._lifecycle.reaper.told(entry),
-            **await self._watching.activity(entry),
+            **await self.watching.activity(entry),
         }
 
     async def _new(self, params: Params) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from toowld.daemon.answering import Answering
 from toowld.daemon.audit import Audit
 from toowld.daemon.broker import Broker
 from toowld.daemon.events import Bus
+from toowld.daemon.hooks import Hooks
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Registry
 from toowld.daemon.screens import LOOK_EVERY, Screens
@@ -95,6 +96,7 @@ class Daemon:
             own,
             self._gate,
         )
+        self._hooks = Hooks(paths, lambda: self._settings.hooks, self._bus, self._broker.watching)
 
     async def run(self) -> None:
         """Serve until told to stop.
@@ -115,6 +117,7 @@ class Daemon:
             self._listen()
             try:
                 self._audit.start()
+                self._hooks.start()
                 self._announce()
                 self._on_ready()
                 ticker = loop.create_task(self._tick())
@@ -128,6 +131,7 @@ class Daemon:
             finally:
                 self._close_listener()
         finally:
+            await self._hooks.close()
             self._broker.close()
             self._screens.close()
             self._lifecycle.close()
@@ -325,6 +329,7 @@ class Daemon:
         loaded = Settings.load(self._paths.config, gate=self._gate)
         news = loaded.news(self._settings)
         self._settings = self._lifecycle.settings = loaded
+        self._hooks.reload()
         for text in news:
             _log.info("settings: %s", text)
         return news

@@ -112,9 +112,10 @@ class Starting:
             boot=process.boot_id(),
             last_active_at=time.time(),
         )
-        # A very short life may have ended before its beginning was stored.
-        keeper = entry.keeper
-        self._news.on_news(entry, keeper, entry.live if entry.live.get("state") == "ended" else info)
+        # What was heard meanwhile is newer than the answer; a very short life may even have ended.
+        keeper, newest = entry.keeper, entry.live or info
+        entry.live = {}  # nothing of it was told to anybody yet
+        self._news.on_news(entry, keeper, newest)
         if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
             self._news.on_lost(entry, keeper)  # it died meanwhile
         await self._registry.stored(entry)

@@ -52,6 +52,8 @@ def summary(table: object) -> str:
 def wanted(key: Key) -> str:
     """What may stand there, for people."""
     kind = " or ".join(f'"{word}"' for word in key.words) if key.words else key.kind.value
+    kind = f"a text, or {kind}" if key.alone else kind
+    kind = f"{kind}; {', '.join(key.names)}" if key.names else kind
     return f"{kind}; 0: no limit" if key.none else kind
 
 

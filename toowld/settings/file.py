@@ -119,9 +119,12 @@ class File:
         if (home := schema.MOVED.get(full)) is not None:
             full, known = home, schema.keys(home.partition(".")[0])
             name = home.partition(".")[2]
-        key = known.get(name) or schema.free(table)
+        key, free = known.get(name), schema.free(table)
+        if key is None and free is not None and (name in free.names or not free.names):
+            key = free
         if key is None:
             own = [other for other in known if f"{table}.{other}" not in schema.MOVED]
+            own += free.names if free is not None else ()
             self._refuse(place, _unknown_key(table, name, own))
         elif full in self._places:
             self._refuse(place, f"'{full}' stands in the file twice, here as '{'.'.join(place)}'")

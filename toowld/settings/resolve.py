@@ -20,7 +20,7 @@ from toowld.classes import fields, frozen
 from toowld.errors import ConfigError
 from toowld.settings import schema, values
 from toowld.settings.file import File
-from toowld.settings.schema import GATE, Audit, Daemon, Defaults, Environment, Reaper
+from toowld.settings.schema import GATE, Audit, Daemon, Defaults, Environment, Hooks, Reaper
 
 
 @frozen
@@ -60,6 +60,7 @@ class Settings:
         self.environment: Environment = self._table("environment")
         self.audit: Audit = self._table("audit")
         self.reaper: Reaper = self._table("reaper")
+        self.hooks: Hooks = self._table("hooks")
 
     @property
     def ends_some(self) -> bool:

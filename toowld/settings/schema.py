@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from toowld.classes import field, fields, frozen
 
@@ -48,6 +48,8 @@ class Key:
         connection: a table ``[connections."user@host"]`` may have it too.
         session: `toowl new` and `toowl set` may say it for one session.
         hint: what stands for a default of None, in the manual.
+        names: of a key that is `free`: those that it may have.
+        alone: a text may stand for a list that has only that.
     """
 
     kind: Kind
@@ -59,6 +61,8 @@ class Key:
     connection: bool = False
     session: bool = False
     hint: str = ""
+    names: tuple[str, ...] = ()
+    alone: bool = False
 
 
 def _key(default: Any, kind: Kind, means: str, **more: Any) -> Any:
@@ -240,6 +244,45 @@ class Audit:
     keep: int = _key(3, Kind.COUNT, "how many older files are kept: audit.jsonl.1 and so on")
 
 
+@frozen
+class Hooks:
+    """Commands that the daemon runs when something happens to a session.
+
+    A command is a line for `sh`. It runs in your home folder, with the daemon's environment and `TOOWL_EVENT`,
+    `TOOWL_SESSION` (the id), `TOOWL_NAME`, `TOOWL_AT` (seconds since the epoch), `TOOWL_DATA` (what else comes with
+    the event, as JSON), and each of that as a variable too, such as `TOOWL_EVENT_REASON`. So `toowl` in it finds the
+    daemon, and the session. Nobody waits for it; what it prints goes to the daemon's log.
+    """
+
+    FREE: ClassVar[Key] = Key(
+        Kind.TEXTS,
+        "The other keys are names of events: what is run then",
+        names=(
+            "created", "started", "restarted", "attached", "detached", "resized", "renamed", "tagged", "set", "title",
+            "bell", "cwd", "command-started", "command-ended", "prompt", "unreachable", "reachable", "upgraded",
+            "ended", "removed", "idle", "input",
+        ),
+        alone=True,
+    )  # fmt: skip
+
+    timeout: float = _key(
+        10.0,
+        Kind.SECONDS,
+        "how long a command may take; then it is killed, with all that it started",
+        least=0.1,
+    )
+    at_once: int = _key(
+        4,
+        Kind.COUNT,
+        "how many may run at once; 64 more wait for their turn, the others are left out",
+        least=1,
+    )
+    idle_after: float = _key(
+        60.0, Kind.SECONDS, "for the event idle: how long a session has printed nothing", least=0.5
+    )
+    given: Mapping[str, tuple[str, ...]] = field(factory=dict)
+
+
 #: Table of the file → its class; `Settings` in `resolve` has a field for each.
 TABLES: Mapping[str, Any] = {
     "daemon": Daemon,
@@ -247,6 +290,7 @@ TABLES: Mapping[str, Any] = {
     "reaper": Reaper,
     "environment": Environment,
     "audit": Audit,
+    "hooks": Hooks,
 }
 
 #: Tables of the keys with ``connection``, by "user@host".

@@ -49,6 +49,8 @@ def check(name: str, key: Key, value: object) -> Any:
             return value
         case Kind.TEXTS if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
             return tuple(value)
+        case Kind.TEXTS if key.alone and isinstance(value, str):
+            return (value,)
         case Kind.WORD if value in key.words:
             return value
         case Kind.FLAG | Kind.TEXT | Kind.TEXTS | Kind.WORD:
@@ -110,7 +112,7 @@ def _wanted(key: Key) -> str:
         return " or ".join(f"'{word}'" for word in key.words)
     if key.kind in _UNITS:
         return f"{key.kind.value}, at least {key.least:.12g}" + (" (0: no limit)" if key.none else "")
-    return str(key.kind.value)
+    return f"a text or {key.kind.value}" if key.alone else str(key.kind.value)
 
 
 def _shown(value: object) -> str:
