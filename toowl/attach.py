@@ -104,6 +104,7 @@ class _Loop:
         self._deadline: float | None = None
         self._target: str | None = None  # the session that is wanted here instead
         self.following: Entered | None = None  # the same, once it is there
+        self._restarts = False  # the session's child is being ended, and another one follows
 
     def run(self) -> Outcome:
         """Until the attachment is over; gives the terminal back in good order, whatever happens."""
@@ -114,7 +115,7 @@ class _Loop:
             while True:
                 while (outcome := self._finished()) is None:
                     self._turn()
-                if not (outcome.renewable and self._connection.may_return and self._renew(outcome.message)):
+                if not (self._connection.may_return and (self._follow(outcome) or self._renew(outcome))):
                     break
             message = outcome.message
             return outcome
@@ -215,6 +216,8 @@ class _Loop:
             if isinstance(message, wire.Event) and message.name == "switch":
                 target = message.data.get("to")
                 self._target = target if isinstance(target, str) else None
+            if isinstance(message, wire.Event) and message.name == "restart":
+                self._restarts = True
 
     def _switch(self, target: str) -> None:
         """Go on with another session: first that is attached, then this one is left. If it can't be, this one stays.
@@ -316,9 +319,20 @@ class _Loop:
             "steal": False,
         }
 
-    def _renew(self, message: str) -> bool:
+    def _follow(self, outcome: Outcome) -> bool:
+        """Wait for the child that follows in a session that is being restarted; whether there is one to come."""
+        if not (self._restarts and outcome.ended):
+            return False
+        self._restarts = False  # if it can't be started, we find the session ended, and that is the end
+        self._attachment.renew()
+        self._connection.lost("its program is started afresh")
+        return True
+
+    def _renew(self, outcome: Outcome) -> bool:
         """Offer a new child in a session that ended with its daemon; whether that is wanted."""
-        self._screen.offer(message)
+        if not outcome.renewable:
+            return False
+        self._screen.offer(outcome.message)
         self._terminal.forget_input()  # typed for what is gone
         poll = select.poll()
         poll.register(self._terminal.signal_fd, select.POLLIN)

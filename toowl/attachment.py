@@ -20,7 +20,7 @@ from toowl.banner import byte_count
 from toowl.picture import Picture
 from toowl.replay import QueryFilter
 from toowld import errors, wire
-from toowld.classes import frozen
+from toowld.classes import frozen, replace
 from toowld.wire.text import unpack_text
 
 #: Unacknowledged input in flight. Enough to keep a fast link busy; the session accepts 1 MiB.
@@ -66,12 +66,14 @@ class Outcome:
     """How an attachment ended: what to tell the user, and the exit status; or an error instead.
 
     ``renewable``: the session is gone through no fault of its user, who may want a new child in it at once.
+    ``ended``: its program has.
     """
 
     status: int
     message: str = ""
     error: errors.ToowlError | None = None
     renewable: bool = False
+    ended: bool = False
 
 
 class Attachment:
@@ -134,7 +136,7 @@ class Attachment:
             case wire.Resize(rows, cols):
                 self.session_size = _size(rows, cols)
             case wire.Ended():
-                self._over(self._ending(message))
+                self._over(replace(self._ending(message), ended=True))
             case wire.Detached(reason):
                 self._over(self._left(reason))
             case wire.Ping(token):

@@ -183,6 +183,39 @@ def test_back_and_forth_under_flood(sandbox: Sandbox) -> None:
     assert sum(one[0] != other[0] for one, other in pairwise(lines)) <= 50
 
 
+@pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
+def test_terminals_stay_with_a_session_that_is_restarted(sandbox: Sandbox, persistent: bool) -> None:
+    """Z11: all of them follow to the new child, which gets nothing that was meant for the old one."""
+    sandbox.up()
+    make(sandbox, "one", persistent=persistent)
+    terminals = [attach(sandbox, "one"), attach(sandbox, "one", "--read-only")]
+    pid = listed(sandbox)["one"]["pid"]
+    for _ in range(2):
+        sandbox.toowl("restart", "one", "--yes")
+        wait_attended(sandbox, one=2)
+    for terminal in terminals:
+        terminal.expect("--- shell restarted ---", count=2)
+    terminals[0].send("echo $((6 * 7)) is new\r")
+    for terminal in terminals:
+        terminal.expect("42 is new")
+    assert listed(sandbox)["one"]["pid"] != pid
+    terminals[0].send("exit 3\r")
+    assert [terminal.wait() for terminal in terminals] == [3, 3], "an end that is one"
+
+
+def test_a_restart_that_fails_ends_the_attachment(sandbox: Sandbox) -> None:
+    sandbox.up()
+    program = sandbox.root / "program"
+    program.write_text("#!/bin/sh\necho here I am\nexec cat\n")
+    program.chmod(0o755)
+    sandbox.new(str(program), name="one")
+    terminal = attach(sandbox, "one")
+    program.unlink()
+    assert "can't start" in sandbox.toowl("restart", "one", "--yes", check=False).stderr
+    assert terminal.wait() == 1
+    assert "[one failed]" in terminal.text
+
+
 def test_an_older_client_stays_and_its_user_is_told(sandbox: Sandbox, old: str) -> None:
     sandbox.up()
     make(sandbox, "one", "two")

@@ -280,7 +280,7 @@ class Lifecycle:
         await self._end(entry, force=force)
         await self._registry.stored(entry)
 
-    async def _end(self, entry: Entry, *, force: bool) -> None:
+    async def _end(self, entry: Entry, *, force: bool, restart: bool = False) -> None:
         if not entry.running:
             if is_child_alive(entry.record):  # its custodian died, and it did not care
                 await self._kill_processes(entry)
@@ -295,7 +295,7 @@ class Lifecycle:
         try:
             if entry.keeper is None:
                 raise CustodianUnreachable(f"the custodian of session {entry.record.label} can't be reached")
-            await entry.keeper.request("kill", {"force": force})
+            await entry.keeper.request("kill", {"force": force, "restart": restart})
         except CustodianLost:
             pass  # it died just now, which is news that is on its way to us
         except CustodianUnreachable as error:
@@ -349,7 +349,8 @@ class Lifecycle:
             self._registry.check(entry)
             _check_written(entry)
             if entry.running:
-                await self.kill(entry, force=False)
+                await self._end(entry, force=False, restart=True)
+                await self._registry.stored(entry)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
 
     async def start(self, entry: Entry, env: Mapping[str, str]) -> list[str]:

@@ -335,11 +335,11 @@ class Clients:
         data = cursor.read(limit)
         self._tell(ev.LogRead(number, cursor.seq - len(data), data))
 
-    def switch(self, to: str, wanted: int | None) -> tuple[int, int]:
-        """Tell clients (None: all) to go to another session; how many were told, and how many can't."""
+    def ask(self, event: Event, wanted: int | None = None) -> tuple[int, int]:
+        """Tell clients (None: all) where to go on after this; how many were told, and how many can't."""
         meant = [(number, one) for number, one in self._clients.items() if wanted in (None, number)]
         able = [(number, one) for number, one in meant if one.joining.switches]
-        frame = wire_codec.encode(Event("switch", {"to": to}))
+        frame = wire_codec.encode(event)
         for number, client in able:
             self._loans.give_back(number, client)
             client.socket.send(frame)

@@ -96,6 +96,8 @@ def _resize(host: SessionHost, params: Params) -> dict[str, Any]:
 
 
 def _kill(host: SessionHost, params: Params) -> dict[str, Any]:
+    if params.flag("restart", False):
+        host.restarts()
     host.tell(ev.KillRequested(params.flag("force", False)))
     return {}
 

@@ -27,6 +27,7 @@ from toowld.log.writer import LogWriter
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
+from toowld.wire import Event
 
 if TYPE_CHECKING:
     from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
@@ -183,7 +184,11 @@ class SessionHost:
 
     def switch(self, to: str, client: int | None) -> tuple[int, int]:
         """Have clients (None: all) go to another session; how many were told, and how many can't."""
-        return self._clients.switch(to, client)
+        return self._clients.ask(Event("switch", {"to": to}), client)
+
+    def restarts(self) -> None:
+        """The child is about to be ended to be started afresh: clients may wait for that."""
+        self._clients.ask(Event("restart"))
 
     def departures(self) -> list[tuple[int, str]]:
         """Who left lately, by number, and why."""
