@@ -476,5 +476,5 @@ def test_settings_of_the_daemon_are_heeded_at_once(sandbox: Sandbox) -> None:
     sandbox.up()
     shell(sandbox, "work")
     eager(sandbox, "enabled = true\nidle_timeout_named = '1s'\n")
-    assert "reaper.enabled: false is true now: at once" in sandbox.toowld("reload").stdout
+    assert "reaper.enabled = true (was false): heeded at once" in sandbox.toowld("reload").stdout
     wait_displayed(sandbox, "work", "ended (timeout)")

@@ -188,8 +188,8 @@ def test_reload_tells_what_is_different_and_keeps_all_if_something_is_wrong(sand
     write(sandbox, "[daemon]\ntick = 10\n[defaults]\nsize = 'latest'\n")
     told = sandbox.toowld("reload").stdout
     assert told.splitlines() == [
-        "daemon.tick: 20 is 10 now: at once",
-        'defaults.size: "smallest" is "latest" now: for sessions that are made from now on',
+        "daemon.tick = 10 (was 20): heeded at once",
+        'defaults.size = "latest" (was "smallest"): heeded for sessions that are made from now on',
     ]
     assert sandbox.toowld("reload").stdout == ""
     write(sandbox, "[daemon]\ntick = 10\n\ntik = 3\n[defaults]\nsize = 'smallest'\n")

@@ -94,9 +94,9 @@ def test_what_is_different_is_told_with_when_it_is_heeded() -> None:
     before = settings("[daemon]\ntick = 5\n[defaults]\nsize = 'latest'\n")
     after = settings(f"[daemon]\nscan_timeout = 2\n[connections.'{HOST}']\npersistent = true\n")
     assert after.news(before) == [
-        "daemon.tick: 5 is 30 now: at once",
-        'defaults.size: "latest" is "smallest" now: for sessions that are made from now on',
-        f'connections."{HOST}" has changed: for sessions that are made from now on',
+        "daemon.tick = 30 (was 5): heeded at once",
+        'defaults.size = "smallest" (was "latest"): heeded for sessions that are made from now on',
+        f'connections."{HOST}" has changed: heeded for sessions that are made from now on',
     ]
     assert after.news(after) == []
 

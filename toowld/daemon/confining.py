@@ -64,8 +64,8 @@ def check(record: Record, limits: dict[str, Any], pid: int | None, obstacle: str
     if said:
         names, one = ", ".join(said), len(said) == 1
         raise RefusedError(
-            f"session {record.label} is not started: its {names} can't be had here: {lacking[said[0]]}; "
-            f"or start it without {'it' if one else 'them'}"
+            f"session {record.label} is not started, as its {names} can't be had here ({lacking[said[0]]}): "
+            f"change that, or start it without {'it' if one else 'them'}"
         )
     for name, reason in lacking.items():
         _log.warning("session %s has no %s: %s", record.id, name, reason)

@@ -146,10 +146,10 @@ class Settings:
             if old != new:
                 key = schema.everything().get(full)
                 takes = schema.Takes.NOW if key is None else key.takes
-                told.append(f"{full}: {_shown(old)} is {_shown(new)} now: {takes.value}")
+                told.append(f"{full} = {_shown(new)} (was {_shown(old)}): heeded {takes.value}")
         names = {*before._file.connections, *self._file.connections}
         told += [
-            f'{schema.CONNECTIONS}."{name}" has changed: {schema.Takes.NEW.value}'
+            f'{schema.CONNECTIONS}."{name}" has changed: heeded {schema.Takes.NEW.value}'
             for name in sorted(names)
             if before._file.connections.get(name) != self._file.connections.get(name)
         ]
