@@ -119,3 +119,33 @@ def test_one_that_has_a_successor_by_then(tmp_path: Path, custodian: subprocess.
     entry = asyncio.run(scenario())
     assert (entry.record.state, entry.record.end_reason) == (State.STARTING, None)
     assert not entry.gone.is_set()
+
+
+def test_an_answer_that_was_overtaken_by_news_changes_nothing(
+    tmp_path: Path, custodian: subprocess.Popen[bytes]
+) -> None:
+    """A11: what is told of a session carries when that was; older news is dropped, and told to nobody as a change."""
+
+    def info(at: float | None, title: str, pid: int = 7) -> dict[str, Any]:
+        told = {"state": "running", "pid": pid, "title": title, "last_active_at": 0.0}
+        return told if at is None else {**told, "told_at": at}
+
+    async def scenario() -> list[str]:
+        office = Office(tmp_path, custodian)
+        for news in (
+            info(1.0, "one"),
+            info(3.0, "three"),
+            info(2.0, "two"),
+            info(3.0, "three, too"),
+            info(2.0, "of another child", pid=8),
+            info(None, "of an older custodian"),
+        ):
+            office.news.on_news(office.entry, office.keeper, news)
+            told.append(office.entry.live["title"])
+        await office.registry.settle()
+        return told
+
+    told: list[str] = []
+    assert asyncio.run(scenario()) == [
+        "one", "three", "three", "three, too", "of another child", "of an older custodian",
+    ]  # fmt: skip

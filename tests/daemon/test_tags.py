@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.daemon.steps import ls, wait_displayed
@@ -14,6 +15,7 @@ def test_tags_stay_with_the_session(sandbox: Sandbox) -> None:
     sandbox.new("sh", "-c", "read line", name="build")
     sandbox.toowl("tag", "build", "ci=main", "owner=eva", "url=http://x/?a=b")
     assert sandbox.toowl("tag", "build").stdout == "ci=main\nowner=eva\nurl=http://x/?a=b\n"
+    assert json.loads(sandbox.toowl("tag", "build", "--json").stdout)["owner"] == "eva"
     sandbox.toowl("tag", "build", "owner=", "ci=next")
     sandbox.send("build", b"\n")
     wait_displayed(sandbox, "build", "ended (exited 0)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, command_parser, session_or_current
 from toowl.commands._several import add_group, each, meant
@@ -15,7 +17,7 @@ def parser() -> Parser:
     made = command_parser(
         "tag",
         SUMMARY,
-        usage="toowl tag [SESSION] [KEY=VALUE]... | -f KEY=VALUE... [--yes] KEY=VALUE...",
+        usage="toowl tag [SESSION] [KEY=VALUE]... [--json] | -f KEY=VALUE... [--yes] KEY=VALUE...",
         description="""Note something of a session, for people and scripts; KEY= takes a note away. Without KEY=VALUE,
         print what is noted. Tags stay with the session until it is forgotten; toowl info and toowl ls --json show
         them.""",
@@ -33,6 +35,7 @@ def parser() -> Parser:
         nargs="*",
         help="id, the beginning of an id, or name (inside a session: that one), and what to note",
     )
+    made.add_argument("--json", action="store_true", help="print what is noted as an object")
     add_group(made, "note it of the sessions that fit")
     return made
 
@@ -58,6 +61,9 @@ def run(argv: list[str]) -> int:
             return each(sessions, lambda session: client.request("tag", session=session, tags=changes))
         session = session_or_current(words[0] if named else None)
         tags = client.request("info", session=session).get("tags") or {}
+    if args.json:
+        print(json.dumps(tags))
+        return 0
     for key, value in tags.items():
         print(safe(f"{key}={value}"))
     return 0

@@ -51,6 +51,8 @@ class News:
         if keeper is not None:
             self._answering.look(entry.record.id, keeper, info.get("questions", ()))
         before = entry.live
+        if _is_older(info, before):
+            return  # an answer that was overtaken by news
         entry.live = info
         if isinstance(build := info.get("build"), str):
             entry.custodian_build = build
@@ -258,6 +260,14 @@ class News:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_older(info: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether it tells of a moment before what is known. Keepers of older versions do not say when they told it."""
+    at, known_at = info.get("told_at"), known.get("told_at")
+    if at is None or known_at is None or info.get("pid") != known.get("pid"):
+        return False
+    return bool(at < known_at)
 
 
 def _has_changed(entry: Entry, before: Record) -> bool:

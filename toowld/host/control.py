@@ -48,6 +48,7 @@ def info(host: SessionHost) -> dict[str, Any]:
         "exit_signal": ended.signal if ended else None,
         "end_requested": session.end_requested,
         "cwd": child_cwd(session.pid) if session.state is SessionState.RUNNING else None,
+        "told_at": host.now,
         "output_at": session.output_at,
         **session.marked.describe(),
         "questions": [[query.end, query.text] for query in session.questions],

@@ -144,6 +144,11 @@ class SessionHost:
         return self._finished or self.session.finished
 
     @property
+    def now(self) -> float:
+        """Seconds of the monotonic clock, which all processes of a machine share."""
+        return self._loop.time()
+
+    @property
     def log(self) -> LogWriter | LogView:
         """What the session has printed."""
         return self._scrollback.log
