@@ -264,7 +264,9 @@ def test_never_on_anything_unknown(tmp_path: Path) -> None:
     run(steps, tmp_path)
 
 
-def test_what_can_not_be_ended_stays_and_is_tried_again(tmp_path: Path) -> None:
+def test_what_can_not_be_ended_stays_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """G5, Z5, Z25."""
 
     async def steps(world: World) -> None:
@@ -282,6 +284,7 @@ def test_what_can_not_be_ended_stays_and_is_tried_again(tmp_path: Path) -> None:
         assert entry.record.end_cause == "nobody was attached for 86400 s (idle_timeout_named)"
 
     run(steps, tmp_path)
+    assert caplog.text.count("it can't be ended: trying again") == 1, "said once, not at every tick"
 
 
 def test_one_that_is_just_started_or_ended_is_left_alone(tmp_path: Path) -> None:

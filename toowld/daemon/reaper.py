@@ -76,6 +76,7 @@ class Reaper:
         self._ends = ends
         self._clock = clock
         self._counts: dict[tuple[str, str], Countdown] = {}  # by session and field of the record
+        self._failures: dict[str, str] = {}  # why a session could not be ended
 
     async def cycle(self) -> None:
         """Count, and end those whose time has come."""
@@ -87,6 +88,7 @@ class Reaper:
             if (everybody or _has_own(entry)) and (found := self._look(entry, now)) is not None
         ]
         self._counts = {key: count for key, count in self._counts.items() if key[0] in self._registry}
+        self._failures = {key: text for key, text in self._failures.items() if key in self._registry}
         await asyncio.gather(*(self._end(*one) for one in due))
 
     def save(self) -> None:
@@ -188,9 +190,12 @@ class Reaper:
                     await self._ends.kill(entry, force=False)
                 finally:
                     entry.ending = None
+                self._failures.pop(entry.record.id, None)
                 _log.info("session %s was ended: %s", entry.record.id, cause)
         except ToowlError as error:
-            _log.warning("session %s was to end, as %s: %s: trying again", label, cause, error)
+            if self._failures.get(entry.record.id) != str(error):  # said once, not at every tick
+                _log.warning("session %s was to end, as %s: %s: trying again", label, cause, error)
+            self._failures[entry.record.id] = str(error)
 
     async def _is_alone(self, entry: Entry) -> bool:
         """Ask who keeps it, now.
