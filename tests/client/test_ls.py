@@ -15,7 +15,7 @@ import pytest
 
 from tests.client.scripted import ScriptedDaemon, session
 from tests.harness import Sandbox
-from toowl.commands import _quick, _text
+from toowl.commands import _quick, _text, ls
 from toowld import __version__, errors, wire
 
 
@@ -50,6 +50,30 @@ def test_columns(sandbox: Sandbox) -> None:
         for line, cell in zip(lines, ["STATUS", "P att", "- det", "P end", "P unr"], strict=True)
     }
     assert len(starts) == 1  # aligned
+
+
+def test_the_table_is_made_of_what_is_asked_for() -> None:
+    used = set()
+
+    class Noted(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            used.add(key)
+            return super().get(key, default)
+
+        def __getitem__(self, key: str) -> Any:
+            used.add(key)
+            return super().__getitem__(key)
+
+    ls._lines([Noted(session(custodian_version="0.0.1", glyph="*"))], 200)
+    assert used == set(ls._COLUMNS)
+
+
+def test_a_list_of_what_is_asked_for(sandbox: Sandbox) -> None:
+    sandbox.up()
+    info = sandbox.new("/bin/cat", name="cat")
+    with sandbox.client() as client:
+        listed = client.request("list", fields=["name", "id", "of a later version"])["sessions"]
+    assert listed == [{"name": "cat", "id": info["id"]}]
 
 
 def test_empty_has_a_header_and_a_hint(sandbox: Sandbox) -> None:

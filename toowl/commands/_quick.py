@@ -38,13 +38,13 @@ def frame(message: list[Any]) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def ask(method: str, timeout: float = 5.0) -> dict[str, Any]:
-    """Ask the daemon for ``method`` without parameters.
+def ask(method: str, params: dict[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
+    """Ask the daemon for ``method``.
 
     Raises:
         Unusable: take `toowld.client` instead.
     """
-    stream = begin(method, {}, timeout)
+    stream = begin(method, params or {}, timeout)
     try:
         return _answer(stream)
     except (OSError, ValueError, LookupError, TypeError, cbor2.CBORError) as error:

@@ -6,6 +6,8 @@ sequences, newlines, right-to-left overrides. Nothing reaches a terminal from he
 
 from __future__ import annotations
 
+import functools
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,7 @@ def width(text: str) -> int:
     return sum(_char_width(char) for char in text)
 
 
+@functools.cache
 def _char_width(char: str) -> int:
     if char < "\u0300":  # below the first combining character nothing is wide or empty
         return 1
@@ -119,7 +122,7 @@ def table(
         keep_end: columns of which the end says more than the beginning.
     """
     columns = len(rows[0])
-    widths = [max(width(row[column]) for row in rows) for column in range(columns)]
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     if room is not None:
         excess = sum(widths) + len(_GAP) * (columns - 1) - room
         for column in shrink:
@@ -129,12 +132,16 @@ def table(
             cut = min(excess, widths[column] - least)
             widths[column] -= cut
             excess -= cut
+    ends = [column in keep_end for column in range(columns)]
     lines = []
     for row in rows:
         cells = []
-        for column, cell in enumerate(row):
-            text = shorten(cell, widths[column], keep_end=column in keep_end)
-            cells.append(text + " " * (widths[column] - width(text)))
+        for cell, cells_wide, keep in zip(row, widths, ends, strict=True):
+            if cell.isascii() and len(cell) <= cells_wide:  # as nearly all are
+                cells.append(cell.ljust(cells_wide))
+                continue
+            text = shorten(cell, cells_wide, keep_end=keep)
+            cells.append(text + " " * (cells_wide - width(text)))
         line = _GAP.join(cells).rstrip()
         # The columns that may not shrink can still be too wide for a tiny terminal.
         lines.append(line if room is None else shorten(line, room))

@@ -165,8 +165,12 @@ class Broker:
     async def _list(self, params: Params) -> Mapping[str, Any]:
         entries = list(self._registry)
         await asyncio.gather(*(self._refresh(entry) for entry in entries if not self._at_rest(entry)))
-        infos = [entry.info() for entry in entries]
-        return {"sessions": sorted(infos, key=lambda info: info["last_active_at"], reverse=True)}
+        infos = sorted(
+            (entry.info() for entry in entries), key=lambda info: info["last_active_at"], reverse=True
+        )
+        if (fields := params.texts_or_none("fields")) is not None:
+            infos = [{name: info[name] for name in fields if name in info} for info in infos]
+        return {"sessions": infos}
 
     async def _refresh(self, entry: Entry) -> None:
         if entry.record.state is State.ENDED and "log_bytes" not in entry.live:  # of an earlier daemon's time
