@@ -22,6 +22,7 @@ sys.path.insert(0, str(HERE.parent))  # so that it runs from a checkout that is 
 from toowl.commands import COMMANDS  # noqa: E402
 from toowl.commands import help as overview  # noqa: E402
 from toowld.daemon.cli import parser as toowld_parser  # noqa: E402
+from toowld.session import displays  # noqa: E402
 from toowld.settings import example, schema  # noqa: E402
 
 Rows = Iterable[tuple[str, str]]
@@ -164,6 +165,8 @@ def _markdown() -> Iterator[str]:
         yield from _markdown_entry(entry)
     yield "\n## Keys in an attached session\n"
     yield from _markdown_table("key", "does", [(f"`{key}`", does) for key, does in _KEYS])
+    yield "\n## States\n"
+    yield from _markdown_table("sign", "state", "means", _states())
     yield "\n## Exit status\n"
     yield from _markdown_table("status", "means", overview.EXIT_STATUS)
     yield f"\n{_PASSED_ON}"
@@ -257,6 +260,20 @@ def _markdown_table(*columns: str | Iterable[tuple[str, ...]]) -> Iterator[str]:
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
 
 
+def _states() -> Iterator[tuple[str, str, str]]:
+    """Sign, word and sentence of each state that a session may be shown in."""
+    blanks = {
+        "label": "SESSION",
+        "code": "N",
+        "signal": "N",
+        "name": "a signal",
+        "cause": "its time was up",
+        "keeping": "persistent (P), it survives the end of the daemon; standard (-), it ends with that",
+    }
+    for display in displays.DISPLAYS.values():
+        yield display.glyph, display.word.format_map(blanks), display.sentence.format_map(blanks)
+
+
 # -- manual pages -----------------------------------------------------------------------------------------
 
 
@@ -281,6 +298,9 @@ def toowl_page() -> str:
         ".SH KEYS",
         "In an attached session:",
         *_list(_KEYS),
+        ".SH STATES",
+        "What toowl ls and toowl info show of a session:",
+        *_list((f"{sign} {word}", meaning) for sign, word, meaning in _states()),
         ".SH EXIT STATUS",
         *_list(overview.EXIT_STATUS),
         ".PP",
