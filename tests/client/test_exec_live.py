@@ -154,6 +154,8 @@ def test_a_shell_within(sandbox: Sandbox, run: Exec) -> None:
     terminal = sandbox.attach_pty("x")
     terminal.expect("one")
     terminal.send("bash --norc\r")
+    pid = sandbox.info("x")["pid"]
+    wait_for(lambda: foreground(pid).pid not in (0, pid) and sandbox.info("x")["prompt"] == "command")
     assert output(run("echo $SHLVL; ps -o args= $$")) == "2\nbash --norc\n"
     terminal.expect("bash --norc\r\n", count=2)
     terminal.send("exit\r")
