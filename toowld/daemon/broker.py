@@ -194,7 +194,8 @@ class Broker:
 
     async def _info(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
-        if not self._at_rest(entry):
+        # Whether a terminal keeps up shows as time passes, and with nothing that would be told.
+        if entry.clients or not self._at_rest(entry):
             await self._refresh(entry)
         reader = LogReader(self._store.folder(entry.record.id))
         if entry.record.state is State.ENDED and "seq" not in entry.live:  # of an earlier daemon's time
