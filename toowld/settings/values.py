@@ -79,7 +79,8 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:.15g}"
+        short = f"{value:.15g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, list | tuple):
