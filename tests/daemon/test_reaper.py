@@ -79,7 +79,7 @@ class World:
     def start(self) -> None:
         """A daemon: all that is known is on disk."""
         self.registry = Registry(Store(self.folder), Bus())
-        self.reaper = Reaper(self.registry, lambda: self.settings, self, self.clock)
+        self.reaper = Reaper(self.registry, lambda: self.settings, self.kill, self.on_news, self.clock)
         for record in Store(self.folder).load_all()[0]:
             self._live(self.registry.add(record))
 

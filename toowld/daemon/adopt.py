@@ -194,15 +194,15 @@ class Adoption:
 
     def _on_news(self, session_id: str, keeper: CustodianKeeper, info: Mapping[str, Any]) -> None:
         if (entry := self._registry.get(session_id)) is not None:
-            self._lifecycle.on_news(entry, keeper, info)
+            self._lifecycle.news.on_news(entry, keeper, info)
 
     def _on_lost(self, session_id: str, keeper: CustodianKeeper) -> None:
         if (entry := self._registry.get(session_id)) is not None:
-            self._lifecycle.on_lost(entry, keeper)
+            self._lifecycle.news.on_lost(entry, keeper)
 
     def _on_hangs(self, session_id: str, keeper: CustodianKeeper) -> None:
         if (entry := self._registry.get(session_id)) is not None:
-            self._lifecycle.on_hangs(entry, keeper)
+            self._lifecycle.news.on_hangs(entry, keeper)
 
     def _mark_unreachable(
         self, session_id: str, listener: int | None = None, error: Exception | None = None
@@ -226,7 +226,7 @@ class Adoption:
             }
         if any(getattr(entry.record, name) != value for name, value in facts.items()):
             self._registry.observe(entry, **facts)
-        self._lifecycle.tell_reach(entry)
+        self._lifecycle.news.tell_reach(entry)
 
     async def _settle(self) -> None:
         """Records that say "running" and have no custodian: ended, or out of reach for now."""
@@ -243,7 +243,7 @@ class Adoption:
                 if record.persistent and self._lifecycle.is_custodian_alive(record):
                     self._mark_unreachable(record.id)
                 elif record.state is not State.UNREACHABLE or not self._has_socket(record.id):
-                    await self._lifecycle.note_gone(entry)
+                    await self._lifecycle.news.note_gone(entry)
 
     def _has_custodian(self, session_id: str) -> bool:
         entry = self._registry.get(session_id)

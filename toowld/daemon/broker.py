@@ -177,7 +177,7 @@ class Broker:
             reader = LogReader(self._store.folder(entry.record.id))
             with contextlib.suppress(OSError):  # unreadable; whoever wants to read it is told
                 entry.live = {**entry.live, "log_bytes": await asyncio.to_thread(lambda: reader.bytes_used)}
-        await self._lifecycle.ask(entry, REFRESH_TIMEOUT)
+        await self._lifecycle.news.ask(entry, REFRESH_TIMEOUT)
 
     def _at_rest(self, entry: Entry) -> bool:
         """Whether all is known of a session without asking its custodian: with hundreds, that is so for most.
@@ -189,7 +189,7 @@ class Broker:
             return False
         cwd = pack_text(control.child_cwd(record.pid)) or record.cwd
         if cwd != record.cwd:
-            self._lifecycle.on_news(entry, keeper, {**entry.live, "cwd": cwd})
+            self._lifecycle.news.on_news(entry, keeper, {**entry.live, "cwd": cwd})
         return True
 
     async def _info(self, params: Params) -> Mapping[str, Any]:
@@ -234,7 +234,7 @@ class Broker:
         entry = self._registry.find(params.text("session"))
         name, notices = await self._registry.claim_name(params.text("name"), entry)
         await self._registry.change(entry, name=name)
-        self._lifecycle.tell_name(entry)
+        self._lifecycle.news.tell_name(entry)
         return entry.info() | {"notices": notices}
 
     async def _tag(self, params: Params) -> Mapping[str, Any]:
@@ -286,11 +286,11 @@ class Broker:
 
     async def _kill(self, params: Params) -> Mapping[str, Any]:
         entry = await self._settled(params)
-        await self._lifecycle.kill(entry, force=params.flag("force", False))
+        await self._lifecycle.ending.kill(entry, force=params.flag("force", False))
         return entry.info()
 
     async def _remove(self, params: Params) -> Mapping[str, Any]:
-        await self._lifecycle.remove(self._registry.find(params.text("session")))
+        await self._lifecycle.ending.remove(self._registry.find(params.text("session")))
         return {}
 
     async def _restart(self, params: Params) -> Mapping[str, Any]:

@@ -1,9 +1,7 @@
-"""How sessions begin, end, begin again and are forgotten.
+"""How sessions begin, and begin again.
 
-How a child is started is in `starting`, what is heard of it in `news`.
-
-Two rules: what is stored is stored before it is true in memory, and a record is only ever removed when its processes
-are known to be gone.
+How a child is started is in `starting`, what is heard of it in `news`, how it is ended in `ending`. What is stored is
+stored before it is true in memory.
 """
 
 from __future__ import annotations
@@ -11,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toowld.daemon import process, restoring, setting
 from toowld.daemon.answering import Answering
+from toowld.daemon.ending import Ending
 from toowld.daemon.entry import Entry
 from toowld.daemon.events import Bus
-from toowld.daemon.keepers import CustodianKeeper, LocalKeeper
+from toowld.daemon.keepers import CustodianKeeper
 from toowld.daemon.link import REQUEST_TIMEOUT
 from toowld.daemon.news import News, is_custodian_alive
 from toowld.daemon.reaper import Reaper
@@ -29,23 +27,15 @@ from toowld.daemon.starting import Starting, inheritable
 from toowld.daemon.store import Store, StoreError
 from toowld.daemon.systemd import Scopes
 from toowld.daemon.zygote import Zygote
-from toowld.errors import CustodianLost, CustodianUnreachable, RefusedError, ToowlError
-from toowld.host import control, following
+from toowld.errors import RefusedError, ToowlError
+from toowld.host import control
 from toowld.host.params import Params
 from toowld.host.spec import Spec
 from toowld.paths import Paths
 from toowld.session import Record, SizePolicy, State
-from toowld.session.engine import KILL_STEPS
 from toowld.settings.resolve import Settings
 
 _log = logging.getLogger(__name__)
-
-#: How long `kill` waits: all its signals, and a second for the news to come back (seconds).
-KILL_TIMEOUT = sum(wait for _, wait in KILL_STEPS) + 1.0
-
-#: A custodian whose child has ended may take so long to bring its clients the last bytes, when somebody wants the
-#: session's files for himself (seconds).
-FAREWELL_PATIENCE = 1.0
 
 
 class Lifecycle:
@@ -55,8 +45,8 @@ class Lifecycle:
         settings: as they are now; replaced when they are read again.
         answering: hears what their programs ask.
 
-    What others hear of a session goes through here too (``ask``, ``on_news``, ``on_lost``, ``on_hangs``,
-    ``tell_reach``, ``note_gone``, ``tell_name``).
+    Attributes:
+        news: hears of them. ``ending``: ends them.
     """
 
     is_custodian_alive = staticmethod(is_custodian_alive)
@@ -71,23 +61,16 @@ class Lifecycle:
         bus: Bus,
     ) -> None:
         self.settings = settings
-        self._following = paths.following
         self._registry = registry
         self._store = store
         self.zygote = Zygote()
         self.scopes = Scopes()
-        self._news = News(registry, store, answering, bus)
+        self.news = News(registry, store, answering, bus)
         self._starting = Starting(
-            paths, registry, store, self._news, self.zygote, self.scopes, lambda: self.settings
+            paths, registry, store, self.news, self.zygote, self.scopes, lambda: self.settings
         )
-        self.ask = self._news.ask
-        self.on_news = self._news.on_news
-        self.on_lost = self._news.on_lost
-        self.on_hangs = self._news.on_hangs
-        self.tell_reach = self._news.tell_reach
-        self.note_gone = self._news.note_gone
-        self.tell_name = self._news.tell_name
-        self.reaper = Reaper(registry, lambda: self.settings, self)
+        self.ending = Ending(registry, self.news, paths.following)
+        self.reaper = Reaper(registry, lambda: self.settings, self.ending.kill, self.news.on_news)
 
     # --- beginning --------------------------------------------------------------------------------------
 
@@ -164,7 +147,7 @@ class Lifecycle:
     async def _undo(self, entry: Entry, error: BaseException) -> None:
         """Leave nothing of a session that could not be started."""
         try:
-            await self._forget(entry)
+            await self.ending.forget(entry)
         except StoreError as left:  # then it is shown for what it is, and can be removed later
             _log.error("%s", left)
             self._registry.observe(
@@ -192,7 +175,7 @@ class Lifecycle:
             SpawnFailed: it can't be; the session has ended (failed), or is lost as before.
         """
         _check_written(entry)
-        await self._let_go(entry)
+        await self.ending.let_go(entry)
         record = entry.record
         said = dict(record.settings) | ({} if persistent is None else {"persistent": persistent})
         kept, notices = setting.persistence(said.get("persistent", record.persistent), self.settings.gate)
@@ -220,7 +203,7 @@ class Lifecycle:
         try:
             await self._starting.start(entry, self._spec(entry.record, before, notices, asked_for=asked_for))
         except ToowlError as error:
-            ending = await self._news.log_ending(entry)  # of the child before
+            ending = await self.news.log_ending(entry)  # of the child before
             self._registry.observe(
                 entry,
                 durable=True,
@@ -264,80 +247,10 @@ class Lifecycle:
         entry.custodian_build = build
         entry.gone.clear()
         entry.live = entry.live or info  # who is attached has been so before we came
-        self.tell_reach(entry)
-        self.on_news(entry, keeper, info)
+        self.news.tell_reach(entry)
+        self.news.on_news(entry, keeper, info)
         if info.get("record", {}).get("name") != entry.record.name:  # it was renamed while it did not answer
-            self.tell_name(entry)
-
-    # --- ending -----------------------------------------------------------------------------------------
-
-    async def kill(self, entry: Entry, *, force: bool) -> None:
-        """End the child and wait until it is gone, and that is stored.
-
-        Raises:
-            RefusedError: nothing runs. CustodianUnreachable: it could not be ended; nothing was forgotten.
-        """
-        await self._end(entry, force=force)
-        await self._registry.stored(entry)
-
-    async def _end(self, entry: Entry, *, force: bool, restart: bool = False) -> None:
-        if not entry.running:
-            if is_child_alive(entry.record):  # its custodian died, and it did not care
-                await self._kill_processes(entry)
-                # It was lost; now it is what somebody wanted, and nothing to be restored.
-                self._registry.observe(
-                    entry, durable=True, end_reason="exited", exit_signal=int(signal.SIGKILL), error=None
-                )
-                return
-            raise RefusedError(
-                f"session {entry.record.label} is not running: `toowl rm {entry.record.label}` forgets it"
-            )
-        try:
-            if entry.keeper is None:
-                raise CustodianUnreachable(f"the custodian of session {entry.record.label} can't be reached")
-            await entry.keeper.request("kill", {"force": force, "restart": restart})
-        except CustodianLost:
-            pass  # it died just now, which is news that is on its way to us
-        except CustodianUnreachable as error:
-            if not force:
-                raise CustodianUnreachable(f"{error}; `toowl kill --force` kills its processes") from error
-            await self._kill_processes(entry)
-            return
-        try:
-            await asyncio.wait_for(entry.gone.wait(), KILL_TIMEOUT)
-        except TimeoutError:
-            if not force:
-                raise CustodianUnreachable(
-                    f"session {entry.record.label} did not end: try `toowl kill --force {entry.record.label}`"
-                ) from None
-            await self._kill_processes(entry)
-
-    async def _kill_processes(self, entry: Entry) -> None:
-        """Without the help of a custodian that hangs: the child's whole session, then the custodian itself.
-
-        Raises:
-            CustodianUnreachable: even that did not help; nothing was forgotten.
-        """
-        record = entry.record
-        victims = _of_this_boot(record)
-        for child in process.children(record.custodian_pid, record.custodian_started):
-            victims += process.of_session(child, process.started_at(child), record.id)
-        custodian = (record.custodian_pid, record.custodian_started)
-        self._registry.observe(
-            entry, durable=True, end_requested=True
-        )  # first: others may see the end before us
-        waiting = [custodian, *((pid, process.started_at(pid)) for pid in victims)]
-        process.kill_all(victims)
-        process.kill(*custodian)
-        ended = await asyncio.gather(*(process.wait_until_gone(*one, process.END_TIMEOUT) for one in waiting))
-        if not all(ended):
-            self._registry.observe(entry, durable=True, end_requested=record.end_requested)
-            raise CustodianUnreachable(
-                f"session {record.label} can't be killed: a process waits in the kernel; try again later"
-            )
-        if not isinstance(entry.keeper, LocalKeeper):
-            await self.note_gone(entry)
-        await entry.gone.wait()
+            self.news.tell_name(entry)
 
     async def restart(self, entry: Entry, persistent: bool | None) -> list[str]:
         """End the child if it runs, and start a fresh one on the same log.
@@ -349,7 +262,7 @@ class Lifecycle:
             self._registry.check(entry)
             _check_written(entry)
             if entry.running:
-                await self._end(entry, force=False, restart=True)
+                await self.ending.end(entry, force=False, restart=True)
                 await self._registry.stored(entry)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
 
@@ -389,57 +302,6 @@ class Lifecycle:
                 )
             return await self.respawn(entry, env=env)
 
-    async def remove(self, entry: Entry) -> None:
-        """Forget a session that has ended.
-
-        Raises:
-            RefusedError: it has not. StoreError: its files can't be removed.
-        """
-        async with entry.lock:
-            self._registry.check(entry)
-            label = entry.record.label
-            if entry.running:
-                raise RefusedError(f"session {label} is running: end it first with `toowl kill {label}`")
-            if is_child_alive(entry.record):
-                raise RefusedError(
-                    f"session {label} lost its custodian, but its program (pid {entry.record.pid}) runs on: "
-                    f"end it first with `toowl kill {label}`"
-                )
-            await self._let_go(entry)
-            await self._forget(entry)
-
-    async def _forget(self, entry: Entry) -> None:
-        await self._registry.forget(entry)
-        following.forget(str(self._following / entry.record.id))
-
-    async def _let_go(self, entry: Entry) -> None:
-        """Make sure that whoever kept a session that has ended does not touch its files any more.
-
-        What a full disk did not take is written when there is room, which may be at any moment: into a log that
-        somebody else continues, or into a folder that has just been removed.
-
-        Raises:
-            CustodianUnreachable: the custodian can't be ended.
-        """
-        former, entry.former = entry.former, None
-        if isinstance(former, LocalKeeper) and former.host.log.degraded:
-            former.close()  # its child has ended; this closes its log
-        if not is_custodian_alive(entry.record):
-            return
-        custodian = (entry.record.custodian_pid, entry.record.custodian_started)
-        for signum, patience in (
-            (None, FAREWELL_PATIENCE),
-            (signal.SIGTERM, 1.0),
-            (signal.SIGKILL, process.END_TIMEOUT),
-        ):
-            if signum is not None:
-                process.kill(*custodian, signum)
-            if await process.wait_until_gone(*custodian, patience):
-                return
-        raise CustodianUnreachable(
-            f"session {entry.record.label}: its custodian (pid {custodian[0]}) does not end: try again later"
-        )
-
     async def tick(self) -> None:
         """End sessions whose time has come. Forget those that ended as somebody wanted, long enough ago.
 
@@ -456,7 +318,7 @@ class Lifecycle:
             kept = settings.daemon.ended_retention if record.end_cause is None else settings.reaper.retention
             if now - (record.ended_at or now) > kept:
                 try:
-                    await self.remove(entry)
+                    await self.ending.remove(entry)
                 except ToowlError as error:
                     _log.warning("%s", error)
 
@@ -465,7 +327,7 @@ class Lifecycle:
         if entry.record.state is not State.RUNNING:
             return
         if entry.keeper is not None and entry.keeper.ages:
-            await self.ask(entry, REQUEST_TIMEOUT)
+            await self.news.ask(entry, REQUEST_TIMEOUT)
         else:  # it is not woken for that
             self._note_folder(entry)
 
@@ -502,15 +364,3 @@ def _check_written(entry: Entry) -> None:
             f"session {entry.record.label}: the end of its output is not on the disk yet: {why}: "
             "make room and try again"
         )
-
-
-def is_child_alive(record: Record) -> bool:
-    """Whether the child itself still runs, whatever became of its custodian."""
-    return record.boot == process.boot_id() and process.is_alive(record.pid, record.pid_started)
-
-
-def _of_this_boot(record: Record) -> list[int]:
-    """The processes of the child's session."""
-    if record.boot != process.boot_id():
-        return []
-    return process.of_session(record.pid, record.pid_started, record.id)

@@ -32,19 +32,14 @@ STORE_EVERY = 60.0
 _ENDLESS = (0.0, float("inf"))
 
 
-class Ends(Protocol):
-    """Whoever can end a session, and hears of it."""
+class Kill(Protocol):
+    """Ends the child of a session, and waits until it is gone.
 
-    async def kill(self, entry: Entry, *, force: bool) -> None:
-        """End the child, and wait until it is gone.
+    Raises:
+        ToowlError: it runs on.
+    """
 
-        Raises:
-            ToowlError: it runs on.
-        """
-
-    @property
-    def on_news(self) -> Callable[[Entry, Any, Any], None]:
-        """To be told how a session is."""
+    async def __call__(self, entry: Entry, *, force: bool) -> None: ...
 
 
 @define
@@ -61,6 +56,7 @@ class Reaper:
 
     Args:
         settings: those that hold now.
+        on_news: is told how a session is.
         clock: monotonic seconds.
     """
 
@@ -68,12 +64,14 @@ class Reaper:
         self,
         registry: Registry,
         settings: Callable[[], Settings],
-        ends: Ends,
+        kill: Kill,
+        on_news: Callable[[Entry, Any, Any], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._settings = settings
-        self._ends = ends
+        self._kill = kill
+        self._on_news = on_news
         self._clock = clock
         self._counts: dict[tuple[str, str], Countdown] = {}  # by session and field of the record
         self._failures: dict[str, str] = {}  # why a session could not be ended
@@ -187,7 +185,7 @@ class Reaper:
                     return
                 entry.ending = cause
                 try:
-                    await self._ends.kill(entry, force=False)
+                    await self._kill(entry, force=False)
                 finally:
                     entry.ending = None
                 self._failures.pop(entry.record.id, None)
@@ -207,7 +205,7 @@ class Reaper:
         if keeper is None:
             return False
         info = await keeper.request("info")
-        self._ends.on_news(entry, keeper, info)
+        self._on_news(entry, keeper, info)
         return entry.running and info.get("clients") == 0 and entry.record.idle_left is not None
 
 
