@@ -118,6 +118,29 @@ def persistence(parser: argparse.ArgumentParser, persistent: str, standard: str)
 _LIMITS = ("idle_timeout", "ttl", "memory_max", "cpu_quota", "tasks_max")
 
 
+def of_new_session(made: argparse.ArgumentParser) -> None:
+    """What a session can be made with, attached or not."""
+    made.add_argument(
+        "-n",
+        "--name",
+        metavar="NAME",
+        help="name of the session; one that is taken gets a suffix, and you are told",
+    )
+    made.add_argument("--cwd", metavar=FOLDER, help="folder to start in (default: the current one)")
+    made.add_argument(
+        "--env",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="set a variable; may be given more than once",
+    )
+    persistence(
+        made,
+        "survive the end of the daemon (default if the daemon was started with TOOWLD_PERSISTENT_SESSIONS=1)",
+        "end together with the daemon",
+    )
+
+
 def limits(made: argparse.ArgumentParser) -> None:
     """The options for how long a session, and how much its programs, may take."""
     made.add_argument(

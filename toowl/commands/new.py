@@ -5,20 +5,17 @@ from __future__ import annotations
 from toowl.commands import _attaching
 from toowl.commands._connect import connect
 from toowl.commands._options import (
-    FOLDER,
     Parser,
     command_parser,
     limits,
     limits_of,
-    persistence,
+    of_new_session,
     split_command,
     variables,
 )
 from toowld.errors import UsageError
 
 SUMMARY = "make a session"
-
-#: Options that are settings of the session (docs/configuration.md).
 
 
 def parser() -> Parser:
@@ -55,25 +52,7 @@ def parser() -> Parser:
         action="store_true",
         help="do not start it either: toowl start does, or the first attach; print the id",
     )
-    made.add_argument(
-        "-n",
-        "--name",
-        metavar="NAME",
-        help="name of the session; one that is taken gets a suffix, and you are told",
-    )
-    made.add_argument("--cwd", metavar=FOLDER, help="folder to start in (default: the current one)")
-    made.add_argument(
-        "--env",
-        metavar="K=V",
-        action="append",
-        default=[],
-        help="set a variable; may be given more than once",
-    )
-    persistence(
-        made,
-        "survive the end of the daemon (default if the daemon was started with TOOWLD_PERSISTENT_SESSIONS=1)",
-        "end together with the daemon",
-    )
+    of_new_session(made)
     made.add_argument(
         "--size",
         choices=("smallest", "latest"),

@@ -15,13 +15,12 @@ from toowl.commands import _attaching
 from toowl.commands._connect import connect, note
 from toowl.commands._following import Interrupted, Interrupts, driver, label, write_all
 from toowl.commands._options import (
-    FOLDER,
     SESSION,
     Parser,
     command_parser,
     limits,
     limits_of,
-    persistence,
+    of_new_session,
     split_command,
     variables,
 )
@@ -56,22 +55,7 @@ def parser() -> Parser:
             ("toowl run -- cargo test | tee log", "in a pipe"),
         ),
     )
-    made.add_argument(
-        "-n", "--name", metavar="NAME", help="name of the session; one that is taken gets a suffix"
-    )
-    made.add_argument("--cwd", metavar=FOLDER, help="folder to start in (default: the current one)")
-    made.add_argument(
-        "--env",
-        metavar="K=V",
-        action="append",
-        default=[],
-        help="set a variable; may be given more than once",
-    )
-    persistence(
-        made,
-        "survive the end of the daemon (default if the daemon was started with TOOWLD_PERSISTENT_SESSIONS=1)",
-        "end together with the daemon",
-    )
+    of_new_session(made)
     limits(made)
     made.add_argument("--raw", action="store_true", help="print the bytes as they are, wherever they go")
     made.add_argument(

@@ -17,12 +17,12 @@ from typing import Any
 
 from toowld import __version__
 from toowld.daemon import process, setting
+from toowld.daemon.attaching import ATTACH_PATIENCE, Attaching, keeper_of
 from toowld.daemon.audit import Audit
 from toowld.daemon.connection import Connection
-from toowld.daemon.entry import Entry, Keeper
+from toowld.daemon.entry import Entry
 from toowld.daemon.events import Bus
 from toowld.daemon.following import follow
-from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
 from toowld.daemon.registry import Registry
@@ -31,24 +31,17 @@ from toowld.daemon.store import Store
 from toowld.daemon.upgrading import upgrade
 from toowld.daemon.watching import Watching
 from toowld.errors import (
-    AttachRefused,
-    CustodianLost,
-    CustodianUnreachable,
     RefusedError,
     ToowlError,
 )
-from toowld.host import SessionHost, control
+from toowld.host import control
 from toowld.host.params import Params
 from toowld.log import LogReader, LogRecord
 from toowld.log.unwritten import with_unwritten
-from toowld.log.view import LogView
-from toowld.session import Session, State
+from toowld.session import State
 from toowld.session.states import Role
-from toowld.wire import Ended, Hello, Request, Size
+from toowld.wire import Hello, Request, Size
 from toowld.wire.text import pack_text
-
-#: How long a client waits for a session that is just being started or ended (seconds).
-ATTACH_PATIENCE = 3.0
 
 #: How long `list` waits for custodians that are slow to say how they are (seconds).
 REFRESH_TIMEOUT = 1.0
@@ -79,6 +72,7 @@ class Broker:
         self._registry = registry
         self._store = store
         self._lifecycle = lifecycle
+        self._attaching = Attaching(registry, store, lifecycle)
         self._screens = screens
         self._bus = bus
         self._audit = audit
@@ -250,7 +244,7 @@ class Broker:
     def _passed_on(self, method: str) -> _Handler:
         async def handler(params: Params) -> Mapping[str, Any]:
             entry = await self._settled(params)
-            return await _keeper_of(entry).request(method, params.without("session"))
+            return await keeper_of(entry).request(method, params.without("session"))
 
         return handler
 
@@ -261,8 +255,8 @@ class Broker:
         if other is entry:
             return {"asked": 0, "unable": 0, "same": True, "to": other.info()}
         if other.running and other.record.state is not State.STARTING:
-            _keeper_of(other)  # one that can't be reached is not worth a try
-        answer = await _keeper_of(entry).request(
+            keeper_of(other)  # one that can't be reached is not worth a try
+        answer = await keeper_of(entry).request(
             "switch", {"to": other.record.id, "client": params.integer_or_none("client")}
         )
         return {**answer, "to": other.info()}
@@ -280,7 +274,7 @@ class Broker:
     async def _resize(self, params: Params) -> Mapping[str, Any]:
         entry = await self._settled(params)
         size = params.size()
-        await _keeper_of(entry).request("resize", {"rows": size.rows, "cols": size.cols})
+        await keeper_of(entry).request("resize", {"rows": size.rows, "cols": size.cols})
         await self._refresh(entry)
         return entry.info()
 
@@ -306,7 +300,7 @@ class Broker:
     async def _upgrade(self, params: Params) -> Mapping[str, Any]:
         entry = await self._settled(params)
         dry_run = params.flag("dry_run", False)
-        done = await upgrade(entry, _keeper_of(entry), dry_run=dry_run)
+        done = await upgrade(entry, keeper_of(entry), dry_run=dry_run)
         if not dry_run:
             self._bus.publish("upgraded", entry.record, {"before": done["before"], "after": done["after"]})
         return done
@@ -356,93 +350,7 @@ class Broker:
             ToowlError: it could not be; the connection is still ours, unless it broke.
         """
         with self._audit.asked(connection.peer, request):
-            await self._attach(connection, request)
-
-    async def _attach(self, connection: Connection, request: Request) -> None:
-        params = Params("attach", request.params)
-        entry = self._registry.find(params.text("session"))
-        try:
-            async with asyncio.timeout(ATTACH_PATIENCE):
-                await entry.lock.acquire()
-        except TimeoutError:
-            raise AttachRefused(
-                f"session {entry.record.label} is still being started or ended: try again in a moment"
-            ) from None
-        try:
-            self._registry.check(entry)
-            if entry.record.state in (State.ENDED, State.AWAITING) and params.flag("respawn", True):
-                await self._lifecycle.respawn(entry, env=params.environment("env", {}))
-            # Ended: it was not started again, or what was started was a matter of moments.
-            keeper = await self._view(entry) if entry.record.state is State.ENDED else _keeper_of(entry)
-            sock, unread = connection.release()
-            try:
-                try:
-                    await keeper.hand_over(sock, unread, request.id, request.params)
-                except (AttachRefused, CustodianLost):
-                    # A short life is over before its client is there. Its output is not, and how it ended.
-                    keeper = await self._view_of_ended(entry)
-                    await keeper.hand_over(sock, unread, request.id, request.params)
-            except ToowlError as error:
-                connection.take_back(sock, unread, doomed=isinstance(error, CustodianUnreachable))
-                raise
-        finally:
-            entry.lock.release()
-
-    async def _view_of_ended(self, entry: Entry) -> LocalKeeper:
-        """Wait for the news of an end that others know of already, and look at what is left.
-
-        Raises:
-            AttachRefused: no such news.
-        """
-        try:
-            async with asyncio.timeout(ATTACH_PATIENCE):
-                await entry.gone.wait()
-        except TimeoutError:
-            raise AttachRefused(f"session {entry.record.label} is just ending: attach again") from None
-        return await self._view(entry)
-
-    async def _unwritten(self, entry: Entry) -> list[LogRecord]:
-        """The end of a log that no disk has taken yet, from who keeps it; where it can't be had, it is a gap."""
-        found: list[LogRecord] = []
-        seq: int | None = 0
-        with contextlib.suppress(ToowlError):
-            while entry.live.get("degraded") and entry.former is not None and seq is not None:
-                page = await entry.former.request("unwritten", {"seq": seq, "limit": LOG_PAGE})
-                found += [LogRecord(*fields) for fields in page["records"]]
-                seq = page["next"]
-        return found
-
-    async def _view(self, entry: Entry) -> LocalKeeper:
-        """For looking at the scrollback of a session that has ended, without starting anything."""
-        record = entry.record
-        unwritten = await self._unwritten(entry)
-        log = LogView(self._store.folder(record.id), record.size, end=record.next_seq, unwritten=unwritten)
-        ended = Ended(log.end, record.end_reason or "lost", record.exit_code, record.exit_signal)
-        session = Session(seq=log.end, size=record.size, ended=ended)
-        session.about = {"id": record.id, "name": record.name, "persistent": record.persistent}
-        loop = asyncio.get_running_loop()
-        return LocalKeeper(SessionHost(loop, session, log, on_changed=lambda: None, on_finished=lambda: None))
-
-
-def _keeper_of(entry: Entry) -> Keeper:
-    label = entry.record.label
-    if entry.keeper is not None:
-        return entry.keeper
-    if entry.record.state is State.ENDED:
-        raise RefusedError(
-            f"session {label} is {entry.display()}: "
-            f"`toowl attach {label}` shows its scrollback and starts a fresh shell"
-        )
-    if entry.record.state is State.AWAITING:
-        raise RefusedError(f"session {label} is not started yet: `toowl start {label}` starts it")
-    if entry.record.state is State.STARTING:
-        raise RefusedError(f"session {label} is still being started: try again in a moment")
-    if entry.obstacle is not None:
-        raise CustodianUnreachable(f"session {label}: {entry.obstacle}")
-    raise CustodianUnreachable(
-        f"session {label}: its custodian does not answer: "
-        f"`toowld doctor` tells why, `toowl kill --force {label}` ends it"
-    )
+            await self._attaching.attach(connection, request)
 
 
 def _size_with(entry: Entry, terminal: Size | None) -> Size | None:
