@@ -115,7 +115,7 @@ def test_the_process_its_child_and_all_that_it_has_open_stay(world: World, how: 
         assert int(status_of(pid)["SigBlk"], 16) == 0
         client.send(Input(2 * number, b"%d\n" % number))
         client.expect_output(b"%d\n" % number)
-    moved = ("seq", "log_bytes", "last_active_at", "output_at")
+    moved = ("seq", "log_bytes", "last_active_at", "output_at", "told_at")
     after = dict(link.request("info"))
     for told in (info, after):
         assert told["client_list"][0].pop("typed_at") < time.time() + 1
