@@ -13,17 +13,17 @@ import logging
 import os
 import re
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from toowld.daemon import process, salvage
-from toowld.daemon.consistency import compare
+from toowld.daemon.consistency import Comparison
 from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import CustodianKeeper, connect
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.registry import Registry
+from toowld.daemon.stamp import Stamp
 from toowld.daemon.store import Skipped, Store
 from toowld.errors import RefusedError, ToowlError, VersionMismatch
 from toowld.host.sockets import is_socket_of_ours, peer_uid_pid
@@ -31,9 +31,6 @@ from toowld.session import Record, State
 from toowld.session.record import UNKNOWN_STATE
 
 _log = logging.getLogger(__name__)
-
-#: Times of files come from a clock of its own, which ticks every 10 ms at the slowest (nanoseconds).
-_STAMP_LASTS = 1_000_000_000
 
 _SOCKET_NAME = re.compile(r"([0-9a-f]{8})\.sock")
 
@@ -52,7 +49,8 @@ class Adoption:
         self._store = store
         self._lifecycle = lifecycle
         self._meetings: dict[str, asyncio.Task[None]] = {}  # with custodians that have not answered yet
-        self._seen: int | None = None  # when the folder last changed before a scan that found all of it
+        self._sockets = Stamp(folder)
+        self._comparison = Comparison(registry, store)
 
     async def run(self) -> None:
         """The scan at the start. Takes no longer than the timeout for one custodian, however many there are."""
@@ -263,14 +261,12 @@ class Adoption:
 
     async def tick(self) -> None:
         """Try again what did not answer, and take in what came back."""
-        await compare(self._registry, self._store)
-        seen = self._folder.stat().st_mtime_ns
-        if seen != self._seen or any(map(_is_adrift, self._registry)):
+        await self._comparison.tick()
+        if self._sockets.changed() or any(map(_is_adrift, self._registry)):
             await self._have_them_look()
             await self.scan()
             await self._settle()
-            # What comes within the same tick of the clock of the file system leaves the time as it is.
-            self._seen = seen if time.time_ns() - seen > _STAMP_LASTS else None
+            self._sockets.looked()
 
 
 def _is_adrift(entry: Entry) -> bool:

@@ -11,10 +11,34 @@ import logging
 
 from toowld.daemon.entry import Entry
 from toowld.daemon.registry import Registry
+from toowld.daemon.stamp import Stamp
 from toowld.daemon.store import Store
 from toowld.errors import ToowlError
 
 _log = logging.getLogger(__name__)
+
+
+#: A folder that gets or loses a session is looked at at once, what is in the folders of sessions every so many ticks.
+_EVERY = 20
+
+
+class Comparison:
+    """Memory and disk, at each tick."""
+
+    def __init__(self, registry: Registry, store: Store) -> None:
+        self._registry = registry
+        self._store = store
+        self._stamp = Stamp(store.sessions)
+        self._ticks = 0
+
+    async def tick(self) -> None:
+        """Compare them, if that is due."""
+        changed = self._stamp.changed()
+        if changed or self._ticks >= _EVERY:
+            self._ticks = 0
+            await compare(self._registry, self._store)
+            self._stamp.looked()
+        self._ticks += 1
 
 
 async def compare(registry: Registry, store: Store) -> None:

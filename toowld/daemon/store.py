@@ -61,14 +61,14 @@ class NotARecordFile(ToowlError):
 
 
 class Store:
-    """The folder of all sessions."""
+    """The folder of all sessions: ``sessions``."""
 
     def __init__(self, sessions: Path) -> None:
-        self._sessions = sessions
+        self.sessions = sessions
 
     def folder(self, session_id: str) -> Path:
         """The session's own folder: its record and its log."""
-        return self._sessions / session_id
+        return self.sessions / session_id
 
     def save(self, changed: Record, *, durable: bool = True) -> None:
         """Store a record.
@@ -104,7 +104,7 @@ class Store:
     def load_all(self) -> tuple[list[Record], list[Skipped]]:
         """All records, whatever their state, and what could not be read."""
         records, skipped = [], []
-        for folder in sorted(self._sessions.iterdir()):
+        for folder in sorted(self.sessions.iterdir()):
             if folder.name.endswith(_REMOVED):
                 shutil.rmtree(folder, ignore_errors=True)  # the daemon died over it
                 continue
@@ -138,7 +138,7 @@ class Store:
         Raises:
             OSError: that can't be told.
         """
-        names = os.listdir(self._sessions)  # noqa: PTH208 - at every tick, and each Path costs as much as a look
+        names = os.listdir(self.sessions)  # noqa: PTH208 - at every tick, and each Path costs as much as a look
         return {name for name in names if _ID.fullmatch(name) and self.has_record(name)}
 
     def has_record(self, session_id: str) -> bool:
@@ -148,7 +148,7 @@ class Store:
             OSError: that can't be told.
         """
         try:
-            os.lstat(f"{self._sessions}/{session_id}/{_NAME}")
+            os.lstat(f"{self.sessions}/{session_id}/{_NAME}")
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
@@ -164,7 +164,7 @@ class Store:
     def orphans(self, known: Container[str]) -> list[str]:
         """Sessions that have a log, but no record that can be read, and are not ``known`` otherwise."""
         found = []
-        for folder in sorted(self._sessions.iterdir()):
+        for folder in sorted(self.sessions.iterdir()):
             if not _ID.fullmatch(folder.name) or folder.name in known or not any(folder.glob("*.log")):
                 continue
             try:
@@ -188,7 +188,7 @@ class Store:
             logs that belong to none of the ``known`` sessions; they are left alone.
         """
         strange = []
-        for folder in sorted(self._sessions.iterdir()):
+        for folder in sorted(self.sessions.iterdir()):
             if not _ID.fullmatch(folder.name) or folder.name in known:
                 continue
             try:
