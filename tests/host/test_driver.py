@@ -469,7 +469,7 @@ def test_killing_goes_up_to_kill(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(2):  # both steps are due at once
         deadline = rig.session.next_deadline()
         assert deadline is not None
-        rig.session._kill_at = 0.0
+        rig.session._killing.deadline = 0.0
         rig.host.tell(ev.TimerFired())
     sent = [effect.signal for effect in rig.traced if type(effect) is do.SignalSession]
     assert sent == [signal.SIGHUP, signal.SIGCONT, signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
@@ -489,7 +489,7 @@ def test_force_kills_at_once(rig: Rig) -> None:
 def test_one_who_takes_nothing_does_not_keep_an_ended_session(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toowld.session.engine.FAREWELL", 0.05)
+    monkeypatch.setattr("toowld.session.ending.FAREWELL", 0.05)
     monkeypatch.setattr("toowld.session.outbox.STALL_AFTER", 0.05)
     monkeypatch.setattr("toowld.host.leaving.CLOSE_TIMEOUT", 0.05)
     stuck, good = rig.attach("stuck"), rig.attach("good")

@@ -16,7 +16,9 @@ import cbor2
 from toowld.session import Session, SessionState, SizePolicy
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import MAX_ALLOWANCE, REPLAY_PIECE
+from toowld.session.feeding import REPLAY_PIECE
+from toowld.session.flow import MAX_ALLOWANCE
+from toowld.session.leading import lead_of
 from toowld.session.outbox import HIGH
 from toowld.session.states import Role
 from toowld.wire import Attached, Detached, Ended, Gap, InputAck, Live, Message, Output, Size
@@ -133,7 +135,7 @@ class World:
             while self._events:
                 for effect in self.session.handle(self._events.popleft(), self.now):
                     self._perform(effect)
-                lead = self.session._lead()
+                lead = lead_of(self.session.attachments.values())
                 if lead is not self.lead:
                     self.behind = None
                     self.lead = lead
@@ -148,7 +150,7 @@ class World:
         leads = [number for number, one in self.session.attachments.items() if one is self.lead]
         self.session = Session.thaw(cbor2.loads(cbor2.dumps(self.session.freeze())))
         self.lead = self.session.attachments[leads[0]] if leads else None
-        assert self.session._lead() is self.lead
+        assert lead_of(self.session.attachments.values()) is self.lead
 
     def _perform(self, effect: do.Effect) -> None:
         match effect:
@@ -454,7 +456,7 @@ class World:
             self.leads = None
         leads = [a for a in session.attachments.values() if a.role is Role.LEAD]
         assert [a.client for a in leads] == ([] if self.leads is None else [self.leads.number])
-        assert not leads or session._lead() is leads[0]
+        assert not leads or lead_of(session.attachments.values()) is leads[0]
         if session.state is not SessionState.ENDED:
             assert self.pty_size == session.size
             sizes = {a.client: a.size for a in typists if a.size is not None}
@@ -470,7 +472,7 @@ class World:
 
     def _check_distance(self) -> None:
         """A lead that moves gets nearer, however much the child prints."""
-        lead = self.session._lead()
+        lead = lead_of(self.session.attachments.values())
         if lead is None or lead.live or lead.seq < 0 or not self.pty_open or self._ending:
             self.behind = None
             return

@@ -6,8 +6,7 @@ from tests.session.scripts import SIZE, attached, join, of, running, sent
 from toowld.session import Session
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.answers import MOST, PATIENCE
-from toowld.session.engine import MAX_UNREAD
+from toowld.session.answers import MAX_UNREAD, MOST, PATIENCE
 from toowld.wire import Attached, InputAck, Size
 
 DA1, DA1_REPLY = b"\x1b[c", b"\x1b[?62;22c"

@@ -11,7 +11,8 @@ from toowld.errors import RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import NEARLY_CAUGHT_UP, REPLAY_PIECE
+from toowld.session.feeding import REPLAY_PIECE
+from toowld.session.flow import NEARLY_CAUGHT_UP
 from toowld.session.outbox import HIGH, HOLD, LOW
 from toowld.wire import InputAck, Live, Output, Resize, Size
 

@@ -11,18 +11,23 @@ from toowld.session import Session, SizePolicy
 from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
+from toowld.session.ending import Farewell, Killing
+from toowld.session.flow import Flow
 from toowld.session.inputs import InputQueue
-from toowld.session.marks import Marked, MarkScanner
+from toowld.session.leading import Leading
+from toowld.session.marks import Marked, MarkScanner, News
 from toowld.session.outbox import Outbox
 from toowld.session.queries import QueryScanner, ReplyFilter
+from toowld.session.routing import QueryRouter
 from toowld.session.sizes import Sizes
 from toowld.wire import Size
 
 #: Of the engine itself, not of the session: `handle` fills them, and begins anew to count how much it looks through.
-_NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at", "_marks_told_at"}
+_NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at", "_told_at"}
 #: What a session is made of.
 _PARTS = (
     Session, Attachment, InputQueue, Sizes, Outbox, Answers, QueryScanner, ReplyFilter, Marked, MarkScanner,
+    Flow, Leading, QueryRouter, Killing, Farewell, News,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toowld.session.marks import MAX_TEXT, MAX_TITLE, Mark, Marked, MarkKind, MarkScanner
+from toowld.session.marks import MAX_TEXT, MAX_TITLE, NEWS_INTERVAL, Mark, Marked, MarkKind, MarkScanner, News
 
 ESC, BEL, CAN, SUB = 0x1B, 0x07, 0x18, 0x1A
 
@@ -193,3 +193,23 @@ def test_a_title_is_bounded_and_text() -> None:
     marked = Marked()
     marked.look(b"\x1b]0;\xff" + b"x" * 9999 + b"\x07", 0)
     assert marked.title == "�" + "x" * (MAX_TITLE - 1)
+
+
+def test_news_is_told_at_once_but_not_all_the_time() -> None:
+    news = News()
+    assert news.came(10.0) and news.deadline is None
+    assert not news.came(10.001) and news.deadline == 10.0 + NEWS_INTERVAL
+    assert not news.came(10.002) and news.deadline == 10.0 + NEWS_INTERVAL
+    assert not news.due(10.003)
+    assert news.due(10.0 + NEWS_INTERVAL) and news.deadline is None
+    assert not news.due(11.0), "it was told"
+    assert news.came(11.0)
+    assert not news.came(11.001)
+    news.forget()
+    assert news.deadline is None and not news.due(12.0)
+
+
+def test_news_that_waited_over_an_upgrade_is_told() -> None:
+    news = News(5.0)
+    assert not news.due(4.9)
+    assert news.due(5.0)

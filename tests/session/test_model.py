@@ -16,9 +16,13 @@ from toowld.session import AttachmentState, Session, SessionState, SizePolicy
 from toowld.session import events as ev
 from toowld.session.answers import Answers
 from toowld.session.attachment import Attachment
+from toowld.session.ending import Farewell, Killing
+from toowld.session.flow import Flow
 from toowld.session.inputs import InputQueue
-from toowld.session.marks import Marked, MarkScanner
+from toowld.session.leading import Leading
+from toowld.session.marks import Marked, MarkScanner, News
 from toowld.session.queries import QueryScanner, ReplyFilter
+from toowld.session.routing import QueryRouter
 from toowld.session.sizes import Sizes
 from toowld.wire import Ended, Size
 
@@ -228,7 +232,7 @@ def anatomy(thing: Any) -> Any:
             return {name: anatomy(getattr(thing, name)) for name in Attachment.__slots__}
         case _ if hasattr(thing, "queued"):
             return (thing.queued, thing.awaits_room, thing.stalls_at)
-        case Marked():
+        case Marked() | News() | QueryRouter() | Leading() | Flow() | Killing() | Farewell():
             return anatomy(vars(thing))
         case InputQueue() | Sizes() | Answers() | QueryScanner() | ReplyFilter() | MarkScanner():
             return copy.deepcopy(vars(thing))

@@ -9,7 +9,9 @@ from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 from toowld.session import AttachmentState, Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import LONGEST_FAREWELL, MARKS_INTERVAL, REPLAY_PIECE
+from toowld.session.ending import LONGEST_FAREWELL
+from toowld.session.feeding import REPLAY_PIECE
+from toowld.session.marks import NEWS_INTERVAL
 from toowld.wire import Detached, Ended, Gap, Live, Output
 
 MIB = 1 << 20
@@ -504,7 +506,7 @@ def test_a_flood_of_bells_is_news_now_and_then() -> None:
         told += of(session.handle(ev.PtyOutput(b"\x07" * 1000), 1.0 + turn / 1e5), do.Changed)
     assert len(told) == 1
     at = session.next_deadline()
-    assert at is not None and (before is None or at < before) and at == 1.0 + MARKS_INTERVAL
+    assert at is not None and (before is None or at < before) and at == 1.0 + NEWS_INTERVAL
     assert session.handle(ev.TimerFired(), at) == [do.Changed()]
     assert session.marked.describe()["bells"] == 1_000_000
     assert session.handle(ev.TimerFired(), at + 1) == []
@@ -514,7 +516,7 @@ def test_a_flood_of_bells_is_news_now_and_then() -> None:
 def test_after_a_pause_news_is_told_at_once() -> None:
     session = running()
     assert session.handle(ev.PtyOutput(b"\x07"), 1.0)[-1] == do.Changed()
-    assert session.handle(ev.PtyOutput(b"\x07"), 1.0 + MARKS_INTERVAL)[-1] == do.Changed()
+    assert session.handle(ev.PtyOutput(b"\x07"), 1.0 + NEWS_INTERVAL)[-1] == do.Changed()
 
 
 def test_marks_go_on_over_an_upgrade_and_from_a_version_that_had_none() -> None:

@@ -9,7 +9,8 @@ from toowld.errors import RemoteProtocolError
 from toowld.session import AttachmentState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import REPLAY_PIECE
+from toowld.session.feeding import REPLAY_PIECE
+from toowld.session.leading import lead_of
 from toowld.wire import Detached, Ended, Gap, InputAck, Live, Output
 
 
@@ -103,7 +104,7 @@ def test_who_types_there_leads() -> None:
     session.handle(join(1), 1.0)
     session.handle(join(2), 1.1)
     session.handle(ev.ClientTyped(1, None, b"x"), 1.2)
-    assert session._lead() is session.attachments[1]
+    assert lead_of(session.attachments.values()) is session.attachments[1]
 
 
 def test_a_viewer_types_nothing_there_either() -> None:

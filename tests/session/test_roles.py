@@ -15,7 +15,8 @@ from toowld.errors import LocalProtocolError, RemoteProtocolError
 from toowld.session import Session, SizePolicy
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.engine import TAKEN_OVER
+from toowld.session.joining import TAKEN_OVER
+from toowld.session.leading import lead_of
 from toowld.session.states import ROLE_TABLE, Role, RoleMove, next_role
 from toowld.wire import Attached, Detached, Resize, Size
 
@@ -103,7 +104,7 @@ def test_one_without_a_terminal_sets_the_pace_only() -> None:
     session = running()
     session.handle(join(1, size=SIZE), 1.0)
     session.handle(join(2, size=None, lead=ev.Lead.TAKE), 2.0)
-    assert session.size == SIZE and session._lead() is session.attachments[2]
+    assert session.size == SIZE and lead_of(session.attachments.values()) is session.attachments[2]
 
 
 @pytest.mark.parametrize(
@@ -114,11 +115,11 @@ def test_nobody_leads_by_what_a_terminal_says(data: bytes) -> None:
     session = running()
     session.handle(join(1), 1.0)
     session.handle(join(2), 2.0)
-    assert session._lead() is session.attachments[2]
+    assert lead_of(session.attachments.values()) is session.attachments[2]
     session.handle(ev.ClientTyped(1, 0, data), 3.0)
-    assert session._lead() is session.attachments[2]
+    assert lead_of(session.attachments.values()) is session.attachments[2]
     session.handle(ev.ClientTyped(1, len(data), b"x"), 4.0)
-    assert session._lead() is session.attachments[1]
+    assert lead_of(session.attachments.values()) is session.attachments[1]
 
 
 def test_nobody_leads_by_coming_back() -> None:
@@ -126,10 +127,10 @@ def test_nobody_leads_by_coming_back() -> None:
     session.handle(join(1), 1.0)
     session.handle(join(2), 2.0)
     session.handle(join(3, client_id="c1", from_seq=0), 3.0)
-    assert session._lead() is session.attachments[2]
+    assert lead_of(session.attachments.values()) is session.attachments[2]
     session.handle(ev.ClientLeft(3), 4.0)
     session.handle(join(4, client_id="c1", from_seq=0), 5.0)
-    assert session._lead() is session.attachments[2]
+    assert lead_of(session.attachments.values()) is session.attachments[2]
 
 
 def test_the_lead_s_terminal_answers() -> None:
@@ -154,7 +155,9 @@ def test_an_upgrade_keeps_the_lead() -> None:
     session.handle(ev.ClientTyped(1, 0, b"x"), 3.0)
     state = cbor2.loads(cbor2.dumps(session.freeze()))
     again = Session.thaw(state)
-    assert roles(again) == {1: "peer", 2: "lead"} and again._lead() is again.attachments[2]
+    assert (
+        roles(again) == {1: "peer", 2: "lead"} and lead_of(again.attachments.values()) is again.attachments[2]
+    )
     for one in state["attachments"]:  # as the first states were
         del one["role"]
     assert roles(Session.thaw(state)) == {1: "peer", 2: "peer"}

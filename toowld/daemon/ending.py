@@ -17,7 +17,7 @@ from toowld.daemon.registry import Registry
 from toowld.errors import CustodianLost, CustodianUnreachable, RefusedError
 from toowld.host import following
 from toowld.session import Record
-from toowld.session.engine import KILL_STEPS
+from toowld.session.ending import KILL_STEPS
 
 #: How long `kill` waits: all its signals, and a second for the news to come back (seconds).
 KILL_TIMEOUT = sum(wait for _, wait in KILL_STEPS) + 1.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from toowld.host.loop import Loop
 from toowld.host.sockets import FrameSocket
-from toowld.session.engine import LONGEST_FAREWELL
+from toowld.session.ending import LONGEST_FAREWELL
 
 #: A client that was told goodbye and takes nothing of what is queued for it is cut off after so long (seconds).
 CLOSE_TIMEOUT = 5.0

@@ -25,6 +25,10 @@ PATIENCE = 1.0
 MOST = 32
 
 
+#: With so much input waiting (bytes) the program gets no answers: it asks, and does not read.
+MAX_UNREAD = 4 << 10
+
+
 @define
 class _Pending:
     query: Query
@@ -81,13 +85,13 @@ class Answers:
             if pending.query.end == end and pending.answer is None:
                 pending.answer = data or pending.otherwise
 
-    def take(self, now: float) -> bytes:
-        """What is to be typed now."""
+    def take(self, now: float, unread: int) -> bytes:
+        """What is to be typed now; ``unread``: so much input the program has not read yet (bytes)."""
         ready = []
         while self.waiting and (self.waiting[0].answer is not None or now >= self.waiting[0].deadline):
             pending = self.waiting.popleft()
             ready.append(pending.otherwise if pending.answer is None else pending.answer)
-        return b"".join(ready)
+        return b"".join(ready) if unread <= MAX_UNREAD else b""
 
     @property
     def deadline(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from toowld.errors import RemoteProtocolError
 from toowld.session.outbox import Outbox
 from toowld.session.queries import ReplyFilter
 from toowld.session.states import (
@@ -106,6 +107,30 @@ class Attachment:
             LocalProtocolError: an illegal move.
         """
         self._state = next_attachment_state(self._state, move)
+
+    def describe(self) -> dict[str, Any]:
+        """What its client is told of it (docs/protocol.md)."""
+        return {"client": self.client, "read_only": self.read_only, "role": self._role.value}
+
+    def fall_behind(self, now: float) -> None:
+        """It is too slow to be live: from here on it is fed from the log, whenever it has room."""
+        self.move(AttachmentMove.FELL_BEHIND)
+        self.allowance = 0
+        self.outbox.await_room(now)
+
+    def rewind(self, seq: int, now: float) -> None:
+        """It has nothing queued any more, and is fed from the log from ``seq`` on.
+
+        Raises:
+            RemoteProtocolError: it was not given so much.
+        """
+        if not 0 <= seq <= self.seq:
+            raise RemoteProtocolError(f"output from {seq} was not given yet")
+        self.move(AttachmentMove.REWOUND)
+        self.seq = seq
+        self.reading = False
+        self.allowance = 0
+        self.outbox.got_room(now)
 
     @property
     def role(self) -> Role:

@@ -1,7 +1,7 @@
 """What a program tells its terminal about itself, found in its output: title, bell, folder, prompt. PURE.
 
 Owns which sequences say that, and where they are in the output; what is made of them is left to whoever feeds the
-scanner, except for what lists show of a session (`Marked`).
+scanner, except for what lists show of a session (`Marked`), and when they are told of it (`News`).
 
 - OSC 0 and OSC 2: the window's title (xterm's ctlseqs).
 - BEL, where it does not end a string.
@@ -28,6 +28,9 @@ from toowld.session.queries import begun_at
 
 #: Of a mark's text so much is known: a folder's URL with every byte of the longest path quoted (PATH_MAX) fits.
 MAX_TEXT = 3 * 4096 + 256
+
+#: News of marks are that far apart at least (seconds), however many a program prints.
+NEWS_INTERVAL = 0.05
 
 #: Lists show no more of a title (characters): all sessions go into one frame.
 MAX_TITLE = 256
@@ -210,3 +213,34 @@ class Marked:
                 self.commands += self.prompt == "command"
                 self.exit_code = mark.exit_code
                 self.prompt = "prompt"
+
+
+class News:
+    """When lists are told that a session is `Marked` otherwise: at once, but not all the time.
+
+    Args:
+        deadline: when to call `due` (monotonic seconds); None: there is nothing to tell.
+    """
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self._told_at = -NEWS_INTERVAL
+
+    def came(self, now: float) -> bool:
+        """There are some. Whether they are to be told now."""
+        if self.deadline is not None:
+            return False
+        self.deadline = max(now, self._told_at + NEWS_INTERVAL)
+        return self.due(now)
+
+    def due(self, now: float) -> bool:
+        """Whether those that wait are to be told now."""
+        if self.deadline is None or now < self.deadline:
+            return False
+        self.deadline = None
+        self._told_at = now
+        return True
+
+    def forget(self) -> None:
+        """Other news tell all."""
+        self.deadline = None
