@@ -74,6 +74,7 @@ PURE = [
     "toowl/api/values.py",
     "toowl/keys.py",
     "toowl/attachment.py",
+    "toowl/outcomes.py",
     "toowl/drawing.py",
     "toowl/markup.py",
     "toowl/banner.py",

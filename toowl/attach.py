@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from toowl import banner, picture
-from toowl.attachment import Notice, Outcome, Phase
+from toowl.attachment import Notice, Phase
 from toowl.connection import Connection, Dialler
 from toowl.entering import Entered, complete, elsewhere, enter
 from toowl.keys import Chords, DetachRequested, Send
 from toowl.lending import Lending
+from toowl.outcomes import Outcome
 from toowl.screen import Screen
 from toowl.terminal import ENDING, RawTerminal, require_terminal
 from toowl.viewing import Viewing

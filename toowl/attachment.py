@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from toowl import outcomes
 from toowl.banner import byte_count
+from toowl.outcomes import Outcome
 from toowl.picture import Picture
 from toowl.replay import QueryFilter
 from toowld import errors, wire
-from toowld.classes import frozen, replace
+from toowld.classes import frozen
 from toowld.wire.text import unpack_text
 
 #: Unacknowledged input in flight. Enough to keep a fast link busy; the session accepts 1 MiB.
@@ -59,21 +61,6 @@ class Notice:
     """Between two pieces of output: something of ours that the user must know."""
 
     text: str
-
-
-@frozen
-class Outcome:
-    """How an attachment ended: what to tell the user, and the exit status; or an error instead.
-
-    ``renewable``: the session is gone through no fault of its user, who may want a new child in it at once.
-    ``ended``: its program has.
-    """
-
-    status: int
-    message: str = ""
-    error: errors.ToowlError | None = None
-    renewable: bool = False
-    ended: bool = False
 
 
 class Attachment:
@@ -136,7 +123,7 @@ class Attachment:
             case wire.Resize(rows, cols):
                 self.session_size = _size(rows, cols)
             case wire.Ended():
-                self._over(replace(self._ending(message), ended=True))
+                self._over(self._ended(message))
             case wire.Detached(reason):
                 self._over(self._left(reason))
             case wire.Ping(token):
@@ -152,10 +139,7 @@ class Attachment:
             self.phase = Phase.AWAY
             self.outbox.clear()
         elif not may_return:
-            text = (
-                f"lost the connection to session {self.name}: see `toowl ls`, then `toowl attach {self.name}`"
-            )
-            self._over(Outcome(1, error=errors.CustodianLost(text)))
+            self._over(outcomes.hung_up(self.name))
 
     def resume(self, attached: wire.Attached, *, brief: bool = False) -> None:
         """Go on over a new connection, which was asked to continue at `seq`.
@@ -393,17 +377,12 @@ class Attachment:
         self._over(Outcome(status, left.message))
 
     def _left(self, reason: str) -> Outcome:
-        if reason.startswith("protocol"):
-            text = (
-                f"session {self.name} ended this attachment for a breach of protocol ({reason}): attach again"
-            )
-            return Outcome(1, error=errors.LocalProtocolError(text))
-        why = "" if reason in ("client", "requested") else f": {reason}"
+        lacking = ""
         if self.phase is Phase.AWAY and self.pending:
-            why += f"; {byte_count(self.pending)} of input may not have arrived"
+            lacking = f"{byte_count(self.pending)} of input may not have arrived"
         elif self._typed:
-            why += f"; {byte_count(len(self._typed))} of input were not taken"
-        return Outcome(0, f"[detached from {self.name}{why}]")
+            lacking = f"{byte_count(len(self._typed))} of input were not taken"
+        return outcomes.detached(self.name, reason, lacking)
 
     def _pump(self) -> None:
         """Send as much input as may be in flight."""
@@ -415,30 +394,10 @@ class Attachment:
             self._input_seq += len(piece)
             self._in_flight += len(piece)
 
-    def _ending(self, ended: wire.Ended) -> Outcome:
-        name = self.name
+    def _ended(self, end: wire.Ended) -> Outcome:
         # Where the session was found ended there was no `Live` to show them after.
-        told = "".join(f"\r\n[{notice.text}]" for notice in self._notices)
-        if ended.reason == "lost":
-            return self._lost(told)
-        if ended.signal is not None:
-            return Outcome(128 + ended.signal, f"[{name} killed by signal {ended.signal}]{told}")
-        if ended.code is not None:
-            return Outcome(ended.code, f"[{name} exited with status {ended.code}]{told}")
-        return Outcome(0 if ended.reason == "exited" else 1, f"[{name} {ended.reason}]{told}")
-
-    def _lost(self, told: str) -> Outcome:
-        name = self.name
-        if self._about.get("persistent") is False:
-            text = f"[{name} ended together with its daemon: it is a standard session]{told}"
-            return Outcome(1, text, renewable=True)
-        why = self._about.get("error")
-        why = (
-            "".join(c if c.isprintable() else "?" for c in why)
-            if type(why) is str
-            else "its custodian is gone"
-        )
-        return Outcome(1, f"[{name} lost: {why}: `toowl attach {name}` restores it]{told}")
+        notices = "".join(f"\r\n[{notice.text}]" for notice in self._notices)
+        return outcomes.program_ended(self.name, end, self._about, notices)
 
 
 def _same_child(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
