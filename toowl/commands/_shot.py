@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from toowl import drawing, markup
-from toowl.commands._history import History
 from toowl.commands._text import safe
+from toowl.history import History
 from toowld.screen.state import Row, Terminal
 
 #: The forms, and the names of files that want them.

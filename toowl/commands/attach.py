@@ -186,7 +186,7 @@ def _custodian_of(session: str, daemon_error: DaemonUnreachable) -> tuple[Client
     """
     from toowl.commands import _attaching
     from toowl.commands._connect import note
-    from toowl.commands._offline import resolve
+    from toowl.offline import resolve
     from toowld import paths
     from toowld.client import Client
     from toowld.errors import ToowlError

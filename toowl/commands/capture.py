@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from toowl.commands._connect import note
-from toowl.commands._history import History
+from toowl.commands._history import history_of
 from toowl.commands._options import Parser, add_session, command_parser, whole_number
 from toowl.commands._text import size
+from toowl.history import History
 from toowld.errors import UsageError
 from toowld.log import OUTPUT, GapMark, LogRecord, TextLines
 
@@ -52,7 +53,7 @@ def run(argv: list[str]) -> int:
     scrollback = args.scrollback or args.raw or (args.lines is not None and not args.screen)
     form = args.format or "text"
     out = sys.stdout.buffer
-    with History(args.session) as history:
+    with history_of(args.session) as history:
         if scrollback and form == "text":
             for piece in _printed(history, args.lines, _bytes if args.raw else _text):
                 out.write(piece)

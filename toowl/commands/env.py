@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from toowl.commands._connect import connect, note
 from toowl.commands._current import current_session
-from toowl.commands._offline import resolve
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
 from toowl.commands._text import safe
+from toowl.offline import resolve
 from toowld import paths
 from toowld.errors import DaemonUnreachable
 

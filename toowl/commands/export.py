@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from toowl.commands._connect import note
-from toowl.commands._history import History
+from toowl.commands._history import history_of
 from toowl.commands._options import FILE, Parser, add_session, command_parser, session_or_current
 from toowl.commands._span import Span, add_span, span_of
 from toowl.commands._target import atomic, check_target
 from toowl.commands._text import size
+from toowl.history import History
 from toowld.log import OUTPUT, GapMark, LogRecord, write_cast
 
 SUMMARY = "write a session as an asciinema recording"
@@ -79,7 +80,7 @@ def run(argv: list[str]) -> int:
     span = span_of(args)
     if args.output != "-":
         check_target(args.output, force=args.force)
-    with History(session) as history:
+    with history_of(session) as history:
         if args.output == "-":
             gaps = _write(history, sys.stdout.buffer, args, span)
             sys.stdout.buffer.flush()

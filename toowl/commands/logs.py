@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Iterator
 
 from toowl.commands._connect import note
-from toowl.commands._history import History
+from toowl.commands._history import history_of
 from toowl.commands._options import Parser, add_session, command_parser
 from toowl.commands._span import Span, add_span, shown_time, span_of
 from toowl.commands._text import size
+from toowl.history import History
 from toowld import errors, wire
 from toowld.client import Client
 from toowld.log import OUTPUT, GapMark, LogRecord, TextLines
@@ -57,7 +58,7 @@ def run(argv: list[str]) -> int:
         raise errors.UsageError("-f goes on until the session ends: leave --until out")
     span = span_of(args)
     out = sys.stdout.buffer
-    with History(args.session) as history:
+    with history_of(args.session) as history:
         if args.follow:
             shown = _Raw() if args.raw else _Text(timestamps=args.timestamps)
             _follow(history, span, shown)

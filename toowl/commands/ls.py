@@ -212,7 +212,7 @@ def _print_names(word: str) -> int:
     try:
         found = _quick.ask("list").get("sessions", [])
     except _quick.Unusable:
-        from toowl.commands._offline import records
+        from toowl.offline import records
         from toowld import paths
 
         found = [{**record, "display": "the daemon is not running"} for record in records(paths.resolve())]

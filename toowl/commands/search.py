@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from toowl.commands._history import History
+from toowl.commands._history import history_of
 from toowl.commands._options import Parser, add_session, command_parser, whole_number
 from toowl.commands._span import shown_time
 from toowl.literal import needle
@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     show = _json if args.json else _text
     out = sys.stdout.buffer
     status = 1
-    with History(args.session) as history:
+    with history_of(args.session) as history:
         for found in _search(Blocks(history.records), pattern, args.context, args.max_count):
             if found is not None:
                 out.write(show(*found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from toowl.commands._history import History
+from toowl.commands._history import history_of
 from toowl.commands._options import FILE, Parser, add_session, command_parser, session_or_current
 from toowl.commands._target import atomic, check_target
 from toowld.errors import UsageError
@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
     form = args.format or _format_of(args.output)
     if args.output != "-":
         check_target(args.output, force=args.force)
-    with History(session) as history:
+    with history_of(session) as history:
         drawn = shot(history, form, scrollback=args.scrollback)
     if args.output == "-":
         sys.stdout.buffer.write(drawn)
