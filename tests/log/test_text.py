@@ -67,6 +67,13 @@ def test_alternate_screen_that_was_never_left_is_kept() -> None:
     assert list(text_lines([killed + b"\x1bcend\n"])) == ["$ vim", "end"]
 
 
+def test_what_is_unfinished() -> None:
+    text = TextLines(keep_alternate=False)
+    assert (text.feed(b"one\r\nname? "), text.unfinished) == (["one"], "name? ")
+    assert (text.feed(b"\r\n\x1b[?1049hmenu"), text.unfinished) == (["name?"], "")
+    assert (text.feed(b"\x1b[?1049l$ "), text.unfinished) == ([], "$ ")
+
+
 def test_rows_on_the_screen() -> None:
     """Readline redraws only the row that the cursor is in."""
     output = b"$ " + b"a" * 12 + b"\rbb" + b"\n"

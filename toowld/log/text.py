@@ -83,8 +83,11 @@ class TextLines:
 
     @property
     def unfinished(self) -> str:
-        """The line that the cursor is in, as far as it is printed; with its trailing spaces."""
-        return "".join(self._cells)
+        """The line that the cursor is in, as far as it is printed; with its trailing spaces.
+
+        Empty on the alternate screen.
+        """
+        return "".join(self._cells) if self._alternate is None else ""
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that ``data`` finishes."""
