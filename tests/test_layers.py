@@ -72,6 +72,7 @@ PURE = [
     "toowld/settings/example.py",
     "toowl/api/plans.py",
     "toowl/api/values.py",
+    "toowl/api/waiting.py",
     "toowl/keys.py",
     "toowl/attachment.py",
     "toowl/outcomes.py",

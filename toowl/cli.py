@@ -38,12 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return _BROKEN_PIPE
     except ToowlError as error:
-        return _fail(str(error), error.exit_status)
+        return _fail(arguments, str(error), error.exit_status, error.code)
     except OSError as error:
         _drop_output()
-        return _fail(_what_failed(error), 1)
+        return _fail(arguments, _what_failed(error), 1)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for a user
         return _fail(
+            arguments,
             f"internal error: {type(error).__name__}: {error}: please report it, with what TOOWL_DEBUG=1 shows",
             1,
         )
@@ -110,18 +111,35 @@ def _drop_output() -> None:
         pass
 
 
-def _fail(message: str, status: int) -> int:
+def _fail(arguments: list[str], message: str, status: int, code: str = ToowlError.code) -> int:
     if os.environ.get("TOOWL_DEBUG", "") not in ("", "0"):
         import traceback
 
         traceback.print_exc()
-    from toowl.commands._text import safe
+    if _want_json(arguments):
+        import json
 
+        line = json.dumps({"error": code, "text": message, "exit_status": status})
+    else:
+        from toowl.commands._text import safe
+
+        line = f"toowl: {safe(message)}"
     try:
-        print(f"toowl: {safe(message)}", file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
     except OSError:
         return status  # nobody listens: the exit status has to do
     return status
+
+
+def _want_json(arguments: list[str]) -> bool:
+    """Whether --json was said to us, and not to a command that is behind it."""
+    if "--json" not in arguments:
+        return False
+    if arguments[0] == "exec":
+        from toowl.commands.exec import split
+
+        arguments, _ = split(arguments[1:])
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import toowl
 from tests.harness import DEADLINE, Sandbox, wait_for
 from toowl import AsyncClient, Client
 from toowl.api import Ended, Happened, Lost, Piece
-from toowld.errors import DaemonUnreachable, SessionNotFound, UsageError
+from toowld.errors import DaemonUnreachable, RefusedError, SessionNotFound, UsageError
+from toowld.wire import Size
 
 SH = ["sh", "-c"]
 
@@ -231,3 +232,130 @@ def test_what_waits_and_what_is_silent_is_told_to_those_who_asked(sandbox: Sandb
         "events", ["silent"], since=0, idle=0.5, until=lambda happened: happened.event == "idle"
     )
     assert idle[-1].data == {"seconds": 0.5}
+
+
+FULL_SCREEN = (
+    r"stty -echo; echo before; printf '\033[?1049h\033]2;editor\007\033[2;3Hmenu\033[?25l'; read x; "
+    r"printf '\033[H\033[2Jsa'; printf 'ved \033[31min\033[m file'; read x; "
+    r"printf '\033[?1049l\033[?25h'; read x; exit 7"
+)
+
+
+def test_what_it_shows(sandbox: Sandbox, face: Face) -> None:
+    """As `toowl capture` prints it, whoever is there."""
+    sandbox.up()
+    with pytest.raises(SessionNotFound):
+        face.screen("work")
+    face.new([*SH, FULL_SCREEN], name="work", size=Size(rows=10, cols=40))
+    assert face.wait("work", screen="^  menu$", timeout=DEADLINE)
+    shown = face.screen("work")
+    assert (shown.lines[1], len(shown.lines), shown.size) == ("  menu", 10, Size(rows=10, cols=40))
+    assert (shown.cursor, shown.cursor_visible) == ((1, 6), False)
+    assert (shown.alternate, shown.title) == (True, "editor")
+    assert shown.seq == sandbox.info("work")["seq"]
+    assert shown.text == sandbox.toowl("capture", "work").stdout == "\n  menu\n"
+    sandbox.kill9()
+    assert face.screen("work") == shown
+    sandbox.up()
+    face.send("work", "\n")
+    assert face.wait("work", screen="saved in file", timeout=DEADLINE)
+    face.send("work", "\n")
+    assert face.wait("work", screen="^before", timeout=DEADLINE).line == "before"
+    shown = face.screen("work")
+    assert (shown.alternate, shown.cursor, shown.cursor_visible) == (False, (1, 0), True)
+    face.kill("work")
+    assert face.screen("work").lines == shown.lines
+
+
+def test_waiting_for_what_it_shows(sandbox: Sandbox, face: Face) -> None:
+    sandbox.up()
+    with pytest.raises(UsageError, match="regular expression"):
+        face.wait("work", screen="(")
+    with pytest.raises(UsageError, match="one thing"):
+        face.wait("work", screen="x", exit=True)
+    face.new([*SH, FULL_SCREEN], name="work")
+    assert face.wait("work", screen="menu", timeout=DEADLINE)
+    assert face.wait("work", screen="saved", timeout=0.05).reason == "timeout"
+    with listening(sandbox, "work"):
+        waiting = face.begin("wait", "work", screen="^saved in file$", timeout=DEADLINE)
+        over = face.begin("wait", "work", screen="nothing like that", timeout=DEADLINE)
+        wait_for(lambda: sandbox.info("work")["clients"] == 2, what="both")
+    sandbox.restart()  # which neither of them minds
+    face.send("work", "\n")
+    found = waiting.result()
+    assert found and found.line == "saved in file" and found.seq == sandbox.info("work")["seq"]
+    face.send("work", "\n\n")
+    assert (over.result().reason, over.result().ended.status) == ("ended", 7)
+    assert face.wait("work", screen="before")
+    assert face.wait("work", screen="menu").reason == "ended"
+
+
+def test_a_screen_that_never_rests_is_seen(sandbox: Sandbox, face: Face) -> None:
+    """And one that changes its size."""
+    sandbox.up()
+    face.new([*SH, r"while :; do i=$((i+1)); printf '\r\033[Kspin %s' $i; sleep 0.02; done"], name="spins")
+    sandbox.toowl("resize", "spins", "30x5")
+    assert face.wait("spins", screen="spin [0-9]{2,}$", timeout=DEADLINE)
+    assert face.screen("spins").size == Size(rows=5, cols=30)
+
+
+def test_output_faster_than_it_can_be_followed(sandbox: Sandbox, face: Face) -> None:
+    sandbox.up()
+    face.new([*SH, "read x; seq 300000; echo do''ne; read x"], name="work")
+    with listening(sandbox, "work"):
+        waiting = face.begin("wait", "work", screen="^done$", timeout=DEADLINE)
+    face.send("work", "\n")
+    assert waiting.result()
+
+
+def test_what_was_closed(sandbox: Sandbox) -> None:
+    """Ends what is open, in whatever thread, and takes no more."""
+    sandbox.up()
+    with Client(sandbox.paths) as client, ThreadPoolExecutor(3) as pool:
+        client.new([*SH, "echo x; exec sleep 999"], name="work")
+        events = client.events(since=0)
+        assert next(events).event == "created"
+        following: Future[list[Any]] = pool.submit(list, client.read("work", follow=True))
+        waiting = pool.submit(client.wait, "work", exit=True)
+        dialling = pool.submit(client.wait, "work", match="y")
+        wait_for(lambda: sandbox.info("work")["clients"] == 2, what="those who follow")
+        client.close()
+        assert list(events) == []
+        assert b"".join(piece.data for piece in following.result(DEADLINE)) == b"x\r\n"
+        for blocked in (waiting, dialling):
+            with pytest.raises(RefusedError, match="closed"):
+                blocked.result(DEADLINE)
+    with pytest.raises(RefusedError, match="is closed"):
+        client.sessions()
+    with pytest.raises(RefusedError, match="is closed"):
+        next(client.events())
+    wait_for(lambda: sandbox.info("work")["clients"] == 0, what="nobody follows")
+
+
+def test_what_was_closed_in_a_loop(sandbox: Sandbox) -> None:
+    sandbox.up()
+
+    async def main() -> None:
+        async with AsyncClient(sandbox.paths) as client:
+            await client.new([*SH, "echo x; exec sleep 999"], name="work")
+            events = client.events(since=0)
+            assert (await anext(events)).event == "created"
+
+            async def follow() -> bytes:
+                pieces = [item async for item in client.read("work", follow=True)]
+                return b"".join(piece.data for piece in pieces if isinstance(piece, Piece))
+
+            following = asyncio.create_task(follow())
+            waiting = asyncio.create_task(client.wait("work", exit=True))
+            matching = asyncio.create_task(client.wait("work", match="y"))
+            both = lambda: sandbox.info("work")["clients"] == 2  # noqa: E731
+            await asyncio.to_thread(wait_for, both, what="those who follow")
+        assert [item async for item in events] == []
+        assert await following == b"x\r\n"
+        for blocked in (waiting, matching):
+            with pytest.raises(RefusedError, match="closed"):
+                await blocked
+        with pytest.raises(RefusedError, match="is closed"):
+            await client.sessions()
+
+    asyncio.run(main())

@@ -186,3 +186,124 @@ def test_events(sandbox: Sandbox) -> None:
     with plain:
         assert plain.wait(DEADLINE) == 141
     assert sandbox.toowl("events", "--since", "x", check=False).returncode == 2
+
+
+def test_events_of_sessions_that_fit(sandbox: Sandbox) -> None:
+    """Those that come later, too; and the one by which a session fits no more."""
+    sandbox.up()
+    sandbox.new("sh", name="other")
+    typo = sandbox.toowl("events", "-f", "stat=running", check=False)
+    assert typo.returncode == 2 and "did you mean 'state'?" in typo.stderr
+    assert "tag.job is a tag" in sandbox.toowl("events", "-f", "job=17", check=False).stderr
+    tagged = start(sandbox, "events", "-f", "tag.job=17", "--json", "--since", "0")
+    running = start(
+        sandbox, "events", "-f", "state=running", "-f", "name=w*", "--only", "tagged", "--only", "ended",
+        "--since", "0",
+    )  # fmt: skip
+    assert tagged.stdout is not None and running.stdout is not None
+    told: list[dict[str, Any]] = []
+
+    def until(name: str, event: str) -> list[str]:
+        """What is told up to that, of events that have a session."""
+        del told[:]
+        while not told or (told[-1]["name"], told[-1]["event"]) != (name, event):
+            told.append(json.loads(tagged.stdout.readline()))  # type: ignore[union-attr]
+        return [line["event"] for line in told if line["event"] != "missed"]
+
+    sandbox.new("sh", name="work")
+    sandbox.toowl("tag", "work", "job=17")
+    until("work", "tagged")
+    assert b"work  tagged" in running.stdout.readline()
+    sandbox.restart()
+    sandbox.toowl("rename", "work", "work2")
+    until("work2", "renamed")
+    sandbox.toowl("tag", "work2", "job=18")
+    assert until("work2", "tagged") == ["tagged"]
+    sandbox.toowl("rename", "work2", "work3")
+    sandbox.toowl("tag", "other", "job=17")
+    assert until("other", "tagged") == ["tagged"]  # and not how the other one was renamed
+    sandbox.toowl("tag", "work3", "job=17")
+    assert until("work3", "tagged") == ["tagged"]
+    sandbox.toowl("kill", "--force", "work3")
+    sandbox.toowl("rm", "work3")
+    assert until("work3", "removed") == ["ended", "removed"]
+    assert b"work3  ended" in next(line for line in iter(running.stdout.readline, b"") if b"  ended" in line)
+    for following in (tagged, running):
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=DEADLINE)
+
+
+# -- the screen ------------------------------------------------------------------------------------------
+
+
+def test_wait_for_what_a_full_screen_program_draws(sandbox: Sandbox) -> None:
+    sandbox.up()
+    sandbox.new("sh", "-c", r"printf '\033[?1049h\033[5;3Hchoose'; read x; exit 3", name="work")
+    found = sandbox.toowl("wait", "work", "--screen", "^  choose$", "--timeout", "20")
+    assert found.stdout == "  choose\n"
+    late = sandbox.toowl("wait", "work", "--match", "choose", "--from", "0", "--timeout", "0.1", check=False)
+    assert late.returncode == 124
+    for options in (["--screen", "["], ["--screen", "x", "--from", "0"], ["--screen", "x", "--exit"]):
+        assert sandbox.toowl("wait", "work", *options, check=False).returncode == 2, options
+
+
+# -- objects for scripts ---------------------------------------------------------------------------------
+
+
+def test_objects(sandbox: Sandbox) -> None:
+    sandbox.up()
+
+    def ask(*argv: str, status: int = 0) -> Any:
+        done = sandbox.toowl(*argv, check=False)
+        assert (done.returncode, done.stderr) == (status, "")
+        return json.loads(done.stdout)
+
+    made = ask("new", "-d", "--json", "-n", "work", "--", "bash", "--norc")
+    assert (made["name"], made["state"]) == ("work", "running") and "notices" not in made
+    assert ask("new", "--awaiting", "--json")["state"] == "awaiting"
+    assert ask("wait", "work", "--input", "--timeout", "20", "--json")["reason"] == "met"
+    assert ask("exec", "--json", "work", "echo a; echo b; (exit 4)", status=4) == {
+        "output": "a\nb\n",
+        "exit_status": 4,
+        "timed_out": False,
+    }
+    late = sandbox.toowl("exec", "--json", "--timeout", "0.1", "work", "echo x; read y", check=False)
+    assert json.loads(late.stdout)["timed_out"] is True and late.returncode == 124
+    sandbox.send("work", b"\n")
+    assert ask("rename", "work", "play", "--json")["name"] == "play"
+    found = ask("wait", "play", "--match", "^b$", "--from", "0", "--timeout", "20", "--json")
+    assert (found["reason"], found["line"], found["ended"]) == ("met", "b", None)
+    assert (
+        ask("wait", "play", "--match", "^c$", "--timeout", "0.1", "--json", status=124)["reason"] == "timeout"
+    )
+    sandbox.send("play", b"exit 9\n")
+    ended = {"reason": "exited", "code": 9, "signal": None, "exit_status": 9}
+    assert ask("wait", "play", "--exit", "--json", status=9)["ended"] == ended
+    assert ask("wait", "play", "--match", "x", "--json", status=10)["ended"] == ended
+    logged = [json.loads(line) for line in sandbox.toowl("logs", "play", "--json").stdout.splitlines()]
+    assert "b" in [line["line"] for line in logged] and logged[0]["time"] > made["created_at"] - 60
+    assert sandbox.toowl("logs", "play", "-f", "--json").stdout.count("\n") == len(logged)
+    assert ask("set", "play", "--json")["defaults.size"]["value"] == "smallest"
+    assert set(ask("version", "--json")) == {"version"}
+    assert sandbox.toowl("new", "--json", check=False).returncode == 2
+
+
+def test_errors_as_objects(sandbox: Sandbox) -> None:
+    sandbox.up()
+    wrong: list[tuple[list[str], str, int]] = [
+        (["info", "nobody", "--json"], "not-found", 3),
+        (["wait", "nobody", "--exit", "--json"], "not-found", 3),
+        (["exec", "--json", "nobody", "true"], "not-found", 3),
+        (["ls", "--json", "x"], "usage", 2),
+        (["new", "-d", "--json", "--", "/no/such"], "spawn-failed", 1),
+    ]
+    for argv, error, status in wrong:
+        done = sandbox.toowl(*argv, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), argv
+        told = json.loads(done.stderr)
+        assert told == {"error": error, "text": told["text"], "exit_status": status}
+    for argv in (
+        ["exec", "nobody", "jq", "--json"],
+        ["run", "--", "/no/such", "--json"],
+    ):  # which is not for us
+        assert sandbox.toowl(*argv, check=False).stderr.startswith("toowl: ")

@@ -365,7 +365,7 @@ def test_inside_a_session(
 
 MISTAKES = [
     ["rename", "a", "b", "c"], ["rename"], ["tag", "x", "y"], ["set", "x", "y"],
-    ["config"], ["config", "check", "--json"],
+    ["config"], ["config", "check", "--session", "x"],
     ["detach", "x", "--all", "--client", "1"],
     ["detach", "x", "--client", "me"],
     ["rm"], ["restart"], ["resize", "x"], ["resize", "x", "80"], ["resize", "x", "0x24"],

@@ -6,14 +6,17 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from toowl import caller
-from toowl.api import plans
-from toowl.api.plans import Dial, Give, Hear, Now, Pause, Plan, Post, Step
-from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Session, Waited
+from toowl.api import plans, waiting
+from toowl.api.plans import Dial, Give, Hear, Look, Now, Pause, Plan, Post, Step
+from toowl.api.sync import look
+from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Screen, Session, Waited
 from toowld import __version__, paths, wire
 from toowld.errors import DaemonUnreachable, RefusedError, RemoteProtocolError, ToowlError, from_wire
 from toowld.paths import Paths
@@ -32,6 +35,21 @@ class AsyncClient:
 
     def __init__(self, where: Paths | None = None) -> None:
         self._paths = paths.resolve() if where is None else where
+        self._open: set[_Driver] = set()
+        self._closed = False
+
+    async def close(self) -> None:
+        self._closed = True
+        for driver in list(self._open):
+            await driver.end()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def sessions(self) -> list[Session]:
         return await self._run(plans.sessions())
@@ -76,6 +94,9 @@ class AsyncClient:
     async def capture(self, session: str, lines: int | None = None) -> str:
         return await self._run(plans.capture(session, lines))
 
+    async def screen(self, session: str) -> Screen:
+        return await self._run(plans.screen(session))
+
     def events(
         self,
         sessions: Sequence[str] | None = None,
@@ -98,12 +119,13 @@ class AsyncClient:
         idle: float | None = None,
         prompt: bool = False,
         input: bool = False,
+        screen: str | None = None,
         timeout: float | None = None,
     ) -> Waited:
         return await self._run(
-            plans.wait(
+            waiting.wait(
                 session, uuid4().hex, exit=exit, match=match, from_seq=from_seq, idle=idle, prompt=prompt,
-                input=input, timeout=timeout,
+                input=input, screen=screen, timeout=timeout,
             )
         )  # fmt: skip
 
@@ -123,26 +145,24 @@ class AsyncClient:
     # --- carrying out -----------------------------------------------------------------------------------
 
     async def _run(self, plan: Plan[_T]) -> _T:
-        result: Any = None
-        error: ToowlError | None = None
-        driver = _Driver(self._paths)
-        try:
+        with self._driver() as driver:
+            result: Any = None
+            error: ToowlError | None = None
             while True:
+                if driver.over:
+                    raise RefusedError("this client was closed meanwhile")
                 try:
                     step = plan.send(result) if error is None else plan.throw(error)
                 except StopIteration as end:
                     value: _T = end.value
                     return value
                 result, error = await driver.do(step)
-        finally:
-            driver.close()
 
     async def _stream(self, plan: Plan[None]) -> AsyncIterator[Any]:
-        result: Any = None
-        error: ToowlError | None = None
-        driver = _Driver(self._paths)
-        try:
-            while True:
+        with self._driver() as driver:
+            result: Any = None
+            error: ToowlError | None = None
+            while not driver.over:
                 try:
                     step = plan.send(result) if error is None else plan.throw(error)
                 except StopIteration:
@@ -152,14 +172,25 @@ class AsyncClient:
                     result, error = None, None
                 else:
                     result, error = await driver.do(step)
+
+    @contextmanager
+    def _driver(self) -> Iterator[_Driver]:
+        if self._closed:
+            raise RefusedError("this client is closed: make another one")
+        driver = _Driver(self._paths)
+        self._open.add(driver)
+        try:
+            yield driver
         finally:
+            self._open.discard(driver)
             driver.close()
 
 
 class _Driver:
-    """Carries out steps, on one connection at a time."""
+    """Carries out steps, on one connection at a time. ``over``: no more are wanted."""
 
     def __init__(self, where: Paths) -> None:
+        self.over = False
         self._paths = where
         self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._decoder = wire.FrameDecoder()
@@ -185,6 +216,8 @@ class _Driver:
                 await asyncio.sleep(seconds)
             case Now():
                 return asyncio.get_running_loop().time()
+            case Look(session):
+                return await asyncio.to_thread(look, self._paths, session)
         return None
 
     async def _dial(self, session: str | None) -> None:
@@ -259,6 +292,15 @@ class _Driver:
                 raise DaemonUnreachable("toowld hung up: try again")
             self._decoder.feed(data)
         return message
+
+    async def end(self) -> None:
+        """Stop at the next step; what waits for the peer wakes up."""
+        self.over = True
+        if self._stream is not None:
+            writer = self._stream[1]
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def close(self) -> None:
         if self._stream is not None:

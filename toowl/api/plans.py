@@ -7,13 +7,12 @@ which it makes with `Dial`; so several can go on at once, and each survives a re
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Session, Waited
+from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Screen, Session
 from toowld import wire
 from toowld.classes import frozen
 from toowld.errors import (
@@ -22,7 +21,6 @@ from toowld.errors import (
     DaemonUnreachable,
     RefusedError,
     SessionNotFound,
-    UsageError,
     from_wire,
 )
 from toowld.log.text import TextLines
@@ -33,8 +31,6 @@ ANSWER = 10.0
 RETRY = 0.2
 #: Of a log so much is read at once (bytes), and what its records are (docs/protocol.md).
 _PAGE, _OUTPUT, _RESIZE = 256 << 10, 1, 2
-#: A session that was typed into is not taken for one that waits before it could have read that (seconds).
-SETTLED = 0.5
 
 
 @frozen
@@ -72,13 +68,23 @@ class Now:
 
 
 @frozen
+class Look:
+    """Make a model of a session's screen from its log (`toowl.history`), with or without a daemon.
+
+    Brings it: `Followed`.
+    """
+
+    session: str
+
+
+@frozen
 class Give:
     """Hand an item to whoever iterates over this plan."""
 
     item: Any
 
 
-Step = Dial | Post | Hear | Pause | Now | Give
+Step = Dial | Post | Hear | Pause | Now | Look | Give
 _T = TypeVar("_T")
 Plan = Generator[Step, Any, _T]
 
@@ -230,11 +236,15 @@ class Output:
         seq: of the first byte that is wanted; 0: all that is held.
         client_id: 1 to 64 characters, unique.
         lead: hold the program back while we do not keep up, as a terminal does. Else what we miss may be lost.
+
+    Attributes:
+        size: of the session's terminal now; None as long as it was not told.
     """
 
     def __init__(self, session_id: str, seq: int, client_id: str, *, lead: bool = False) -> None:
         self.seq = seq
         self.live = False
+        self.size: wire.Size | None = None
         self._reached = False
         self._id = session_id
         self._client_id = client_id
@@ -271,9 +281,12 @@ class Output:
                     lost = Lost(max(start, self.seq), end)
                     self.seq = end
                     return lost
-                case wire.Attached(seq):
+                case wire.Attached(seq, about=about):
+                    self.size = _size(about)
                     self._reached = True
                     self.seq = min(self.seq, seq)  # less: the session lost what we have seen
+                case wire.Resize(rows, cols):
+                    self.size = wire.Size(rows=rows, cols=cols)
                 case wire.Live() if not self.live:
                     self.live = True
                     return None
@@ -300,6 +313,13 @@ class Output:
                 "respawn": False,
             },
         )
+
+
+def _size(about: Mapping[str, Any]) -> wire.Size | None:
+    try:
+        return wire.Size(rows=about["rows"], cols=about["cols"])
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def read(name: str, seq: int, client_id: str, follow: bool) -> Plan[None]:
@@ -336,132 +356,6 @@ def run(params: Mapping[str, Any], client_id: str) -> Plan[Completed]:
     return Completed(Session.of(info), b"".join(pieces), item)
 
 
-# --- waiting --------------------------------------------------------------------------------------------
-
-
-def wait(
-    name: str,
-    client_id: str,
-    *,
-    exit: bool = False,
-    match: str | None = None,
-    from_seq: int | None = None,
-    idle: float | None = None,
-    prompt: bool = False,
-    input: bool = False,
-    timeout: float | None = None,
-) -> Plan[Waited]:
-    """Wait until something is so, for ``timeout`` seconds at most.
-
-    Raises:
-        UsageError: not exactly one thing to wait for. SessionNotFound: there is no such session.
-    """
-    if [exit, match is not None, idle is not None, prompt, input].count(True) != 1:
-        raise UsageError("say one thing to wait for: exit, match, idle, prompt or input")
-    until = None if timeout is None else (yield Now()) + timeout
-    if match is not None:
-        try:
-            pattern = re.compile(match)
-        except re.error as error:
-            raise UsageError(f"{match!r} is no regular expression: {error}") from error
-        return (yield from _wait_for_match(name, client_id, pattern, from_seq, until))
-    if idle is not None:
-        return (yield from _wait_for_silence(name, client_id, idle, until))
-    watched = ("ended", "removed", "missed", "restarted", "started") + (("prompt",) if prompt else ())
-    return (yield from _wait_for_event(name, watched, exit=exit, prompt=prompt, until=until))
-
-
-def _wait_for_event(
-    name: str, watched: Sequence[str], *, exit: bool, prompt: bool, until: float | None
-) -> Plan[Waited]:
-    session_id = (yield from ask("info", session=name))["id"]
-    events = Events([session_id], watched)
-    yield from events.open()
-    while True:
-        try:
-            info = yield from events.line.ask("info", session=session_id)
-        except DaemonUnreachable:
-            if not (yield from events.again(until)):
-                return Waited("timeout")
-            continue
-        if info["state"] == "ended":
-            return _over(_ended(info), met=exit)
-        look = until
-        if not exit:
-            waits = info.get("prompt") == "prompt" if prompt else info.get("waiting") is not None
-            settled = (info.get("untouched") or SETTLED) >= SETTLED
-            if waits and settled:
-                return Waited("met", seq=info["seq"])
-            if waits or not prompt:  # what waits tells nobody: look again
-                soon = (yield Now()) + SETTLED
-                look = soon if until is None else min(soon, until)
-        event = yield from events.next(look)
-        if event is None and until is not None and (yield Now()) >= until:
-            return Waited("timeout")
-        if event is not None and event.event == "ended":
-            data = event.data
-            return _over(
-                Ended(info["seq"], str(data.get("reason")), data.get("code"), data.get("signal")), met=exit
-            )
-        if event is not None and event.event == "prompt":
-            return Waited("met")
-
-
-def _over(ended: Ended, *, met: bool = False) -> Waited:
-    return Waited("met" if met else "ended", ended, seq=ended.seq)
-
-
-def _ended(info: Mapping[str, Any]) -> Ended:
-    reason, code, signal = info.get("end_reason"), info.get("exit_code"), info.get("exit_signal")
-    return Ended(info.get("seq", 0), str(reason or "lost"), code, signal)
-
-
-def _wait_for_match(
-    name: str, client_id: str, pattern: re.Pattern[str], from_seq: int | None, until: float | None
-) -> Plan[Waited]:
-    info = yield from ask("info", session=name)
-    if from_seq is None and info["state"] == "ended":
-        return _over(_ended(info))
-    output = Output(info["id"], info["seq"] if from_seq is None else from_seq, client_id)
-    text = TextLines(info.get("cols"), keep_alternate=False)
-    while True:
-        item = yield from output.next(until)
-        if isinstance(item, Piece):
-            lines = [*text.feed(item.data), text.unfinished]
-        elif isinstance(item, Lost):
-            lines, text = text.finish(), TextLines(info.get("cols"), keep_alternate=False)
-        elif isinstance(item, Ended):
-            lines = text.finish()
-        elif until is not None and (yield Now()) >= until:
-            return Waited("timeout", seq=output.seq)
-        else:
-            continue
-        if (line := next(filter(pattern.search, lines), None)) is not None:
-            return Waited("met", line=line, seq=output.seq)
-        if isinstance(item, Ended):
-            return _over(item)
-
-
-def _wait_for_silence(name: str, client_id: str, idle: float, until: float | None) -> Plan[Waited]:
-    info = yield from ask("info", session=name)
-    if info["state"] == "ended":
-        return _over(_ended(info))
-    quiet_since = (yield Now()) - (info.get("quiet") or 0.0)
-    output = Output(info["id"], info["seq"], client_id)
-    while True:
-        due = quiet_since + idle
-        item = yield from output.next(due if until is None else min(due, until))
-        now = yield Now()
-        if isinstance(item, Ended):
-            return _over(item)
-        if item is not None:
-            quiet_since = now
-        elif now >= due:
-            return Waited("met", seq=output.seq)
-        elif until is not None and now >= until:
-            return Waited("timeout", seq=output.seq)
-
-
 # --- text -----------------------------------------------------------------------------------------------
 
 
@@ -485,3 +379,9 @@ def capture(name: str, count: int | None) -> Plan[str]:
         seq = None if page["next"] == seq else page["next"]
     lines.extend(text.finish())
     return "".join(f"{line}\n" for line in lines)
+
+
+def screen(name: str) -> Plan[Screen]:
+    """What a session shows."""
+    followed = yield Look(name)
+    return Screen.of(followed.model.state(history=0), followed.seq)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from toowl import caller
-from toowl.api import plans
-from toowl.api.plans import Dial, Give, Hear, Now, Pause, Plan, Post, Step
-from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Session, Waited
+from toowl.api import plans, waiting
+from toowl.api.plans import Dial, Give, Hear, Look, Now, Pause, Plan, Post, Step
+from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Screen, Session, Waited
 from toowld import paths
 from toowld.client import Client as Connection
-from toowld.errors import DaemonUnreachable, ToowlError
+from toowld.errors import DaemonUnreachable, RefusedError, ToowlError
 from toowld.paths import Paths
 from toowld.wire import DEFAULT_SIZE, Message, Size
+
+if TYPE_CHECKING:
+    from toowld.screen.follow import Followed
 
 _T = TypeVar("_T")
 
@@ -28,12 +34,31 @@ class Client:
     A ``session`` is an id, a name, or the beginning of an id that fits only one. All methods raise `ToowlError`:
     `DaemonUnreachable` where no daemon runs, `SessionNotFound`, `RefusedError`, …
 
+    It need not be closed. What is still open when it is, in whatever thread, ends: iterators give nothing more, all
+    else is refused, as is what is asked afterwards. As a context manager it is closed at the end.
+
     Args:
         where: the folders of the daemon; as the environment says if left out.
     """
 
     def __init__(self, where: Paths | None = None) -> None:
         self._paths = paths.resolve() if where is None else where
+        self._open: set[Driver] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """End what is still open. May be called twice, and by any thread."""
+        self._closed = True
+        for driver in list(self._open):
+            driver.end()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     # --- sessions ---------------------------------------------------------------------------------------
 
@@ -101,6 +126,14 @@ class Client:
         """What it printed, as text without escape sequences; the last ``lines`` of it."""
         return self._run(plans.capture(session, lines))
 
+    def screen(self, session: str) -> Screen:
+        """What it shows now. Works on ended sessions, and without a daemon too.
+
+        Raises:
+            ScreenError: that can't be told: no terminal emulator is installed, or a very long sequence has not ended.
+        """
+        return self._run(plans.screen(session))
+
     # --- following --------------------------------------------------------------------------------------
 
     def events(
@@ -134,6 +167,7 @@ class Client:
         idle: float | None = None,
         prompt: bool = False,
         input: bool = False,
+        screen: str | None = None,
         timeout: float | None = None,
     ) -> Waited:
         """Wait until one thing is so.
@@ -144,12 +178,14 @@ class Client:
             idle: it has printed nothing for so many seconds.
             prompt: its shell is at its prompt, as that tells (``toowl shell-integration``).
             input: what runs in the foreground waits for somebody to type.
+            screen: a line that it shows has this regular expression in it. It is looked at now, or half a second
+                after somebody typed, and whenever it has printed something and was silent for a moment.
             timeout: seconds.
         """
         return self._run(
-            plans.wait(
+            waiting.wait(
                 session, uuid4().hex, exit=exit, match=match, from_seq=from_seq, idle=idle, prompt=prompt,
-                input=input, timeout=timeout,
+                input=input, screen=screen, timeout=timeout,
             )
         )  # fmt: skip
 
@@ -170,18 +206,32 @@ class Client:
     # --- carrying out -----------------------------------------------------------------------------------
 
     def _run(self, plan: Plan[_T]) -> _T:
-        driver = Driver(self._paths)
-        try:
+        with self._driver() as driver:
             return driver.run(plan)
-        finally:
-            driver.close()
 
     def _stream(self, plan: Plan[None]) -> Iterator[Any]:
-        driver = Driver(self._paths)
-        try:
+        with self._driver() as driver:
             yield from driver.stream(plan)
+
+    @contextmanager
+    def _driver(self) -> Iterator[Driver]:
+        driver = Driver(self._paths)
+        self._open.add(driver)
+        try:
+            if self._closed:  # looked at behind that, because `close` does it the other way round
+                raise RefusedError("this client is closed: make another one")
+            yield driver
         finally:
             driver.close()
+            self._open.discard(driver)
+
+
+def look(where: Paths, session: str) -> Followed:
+    """Carry out `Look`."""
+    from toowl.history import History  # most plans have no use for it
+
+    with History(session, where) as history:
+        return history.followed()
 
 
 class Driver:
@@ -195,12 +245,19 @@ class Driver:
         self._paths = where
         self._pipe = pipe
         self._connection: Connection | None = None
+        self._over = False
 
     def run(self, plan: Plan[_T]) -> _T:
-        """Carry it out to its end."""
+        """Carry it out to its end.
+
+        Raises:
+            RefusedError: `end` was called. ToowlError: as the plan has it.
+        """
         result: Any = None
         error: ToowlError | None = None
         while True:
+            if self._over:
+                raise RefusedError("this client was closed meanwhile")
             try:
                 step = plan.send(result) if error is None else plan.throw(error)
             except StopIteration as end:
@@ -209,10 +266,10 @@ class Driver:
             result, error = self._do(step)
 
     def stream(self, plan: Plan[None]) -> Iterator[Any]:
-        """Carry it out, and pass on what it gives."""
+        """Carry it out, and pass on what it gives, until `end` is called."""
         result: Any = None
         error: ToowlError | None = None
-        while True:
+        while not self._over:
             try:
                 step = plan.send(result) if error is None else plan.throw(error)
             except StopIteration:
@@ -242,6 +299,8 @@ class Driver:
                 time.sleep(seconds)
             case Now():
                 return time.monotonic()
+            case Look(session):
+                return look(self._paths, session)
         return None
 
     def _dial(self, session: str | None) -> Connection:
@@ -269,6 +328,13 @@ class Driver:
         if not connection.wait(timeout, self._pipe):
             return None
         return connection.receive(timeout=None)
+
+    def end(self) -> None:
+        """Stop at the next step; what waits for the peer wakes up. For other threads."""
+        self._over = True
+        if (connection := self._connection) is not None:
+            with suppress(OSError):  # it was closed in this moment
+                connection.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Hang up."""

@@ -1,11 +1,15 @@
-"""What the clients give: sessions, events, pieces of output, how a wait ended. PURE."""
+"""What the clients give: sessions, events, pieces of output, screens, how a wait ended. PURE."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toowld.classes import field, frozen
+
+if TYPE_CHECKING:
+    from toowld.screen.state import Terminal
+    from toowld.wire import Size
 
 
 @frozen
@@ -116,6 +120,48 @@ class Ended:
         if self.signal is not None:
             return 128 + self.signal
         return 1 if self.code is None else self.code
+
+
+@frozen
+class Screen:
+    """What a session shows, as text, as `toowl capture` prints it.
+
+    Attributes:
+        lines: one for each row, without blanks at its end.
+        cursor: row and column, from 0; ``cursor_visible``: whether the program shows it.
+        size: of the terminal.
+        alternate: whether it is the alternate screen, as full-screen programs use it.
+        title: that the program gave its terminal, as it is: it may hold anything.
+        seq: the end of the output that made it so.
+    """
+
+    lines: tuple[str, ...]
+    cursor: tuple[int, int]
+    cursor_visible: bool
+    size: Size
+    alternate: bool
+    title: str
+    seq: int
+
+    @classmethod
+    def of(cls, terminal: Terminal, seq: int) -> Screen:
+        """From the state of a model."""
+        cursor = terminal.grid.cursor
+        return cls(
+            lines=tuple(row.text.rstrip() for row in terminal.grid.rows),
+            cursor=(cursor.y, cursor.x),
+            cursor_visible=terminal.modes.get(25, True),
+            size=terminal.size,
+            alternate=terminal.alternate is not None,
+            title=terminal.title.decode("utf-8", "replace"),
+            seq=seq,
+        )
+
+    @property
+    def text(self) -> str:
+        """All lines, each with a newline, without the empty ones at the end."""
+        shown = "\n".join(self.lines).rstrip("\n")
+        return f"{shown}\n" if shown else ""
 
 
 @frozen

@@ -110,7 +110,10 @@ def chosen(sessions: Sequence[Session], filters: Iterable[Filter]) -> list[Sessi
             tags = sorted({key for session in sessions for key in session.get("tags") or {}})
             if one.key not in tags:
                 nearest = _nearest(one.key, list(dict.fromkeys((*KEYS, *tags))))
-                raise UsageError(f"no session has a tag {one.key!r}, and there is no such filter: {nearest}")
+                raise UsageError(
+                    f"no session has a tag {one.key!r}, and there is no such filter: {nearest}; "
+                    f"tag.{one.key} is a tag all the same"
+                )
         found = [session for session in found if _fits(session, one)]
     return found
 

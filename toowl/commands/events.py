@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from toowl.api import plans
+from toowl.api.plans import Events, Give, Plan
 from toowl.api.values import Happened
+from toowl.commands import _filter
 from toowl.commands._following import driver
 from toowl.commands._options import Parser, command_parser, seconds
 from toowl.commands._text import safe
 from toowl.commands.ls import as_text
-from toowld.errors import UsageError
+from toowld.errors import DaemonUnreachable, SessionNotFound, UsageError
 
 SUMMARY = "tell what happens to sessions, as it happens"
 
@@ -21,7 +25,8 @@ def parser() -> Parser:
     made = command_parser(
         "events",
         SUMMARY,
-        usage="toowl events [SESSION]... [--json] [--only EVENT]... [--since [RUN:]N] [--idle S] [--input]",
+        usage="toowl events [SESSION]... [-f KEY=VALUE]... [--json] [--only EVENT]... [--since [RUN:]N] [--idle S] "
+        "[--input]",
         description="""Tell what happens to sessions, a line for each event, until Ctrl-C: created, started,
         restarted, attached, detached, resized, renamed, tagged, set, title, bell, cwd, command-started,
         command-ended, prompt, unreachable, reachable, upgraded, ended, removed. Each comes once and in order; where
@@ -29,11 +34,15 @@ def parser() -> Parser:
         examples=(
             ("toowl events --json", "one object per line, as docs/protocol.md describes it"),
             ("toowl events build --only ended --only bell", ""),
+            ("toowl events -f tag.job=17 --only ended", "also of sessions that get this tag later"),
             ("toowl events --since 1b2d99f0:117", "what came after that event, as far as it is kept"),
         ),
     )
     made.add_argument(
         "sessions", metavar="SESSION", nargs="*", help="only of these: id, the beginning of an id, or name"
+    )
+    _filter.add_filter(
+        made, "only of sessions that fit before the event or after it, whenever they were made"
     )
     made.add_argument("--json", action="store_true", help="print objects")
     made.add_argument(
@@ -60,12 +69,54 @@ def parser() -> Parser:
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     run, since = _place(args.since)
-    plan = plans.events(args.sessions or None, args.only, since, run, idle=args.idle, input=args.input)
+    filters = _filter.parse(args.filter)
+    if filters:
+        events = Events(args.sessions or None, None, since, run, idle=args.idle, input=args.input)
+        plan = _fitting(events, filters, args.only)
+    else:
+        plan = plans.events(args.sessions or None, args.only, since, run, idle=args.idle, input=args.input)
     with driver() as carried_out:
         for happened in carried_out.stream(plan):
             print(_as_json(happened) if args.json else _line(happened))
             sys.stdout.flush()  # whoever reads it waits for it
     return 0
+
+
+def _fitting(events: Events, filters: Sequence[_filter.Filter], only: Sequence[str] | None) -> Plan[None]:
+    """Give the events of sessions that fit. All are asked for: those left out may change what a session is."""
+    yield from events.open()
+    listed: list[Mapping[str, Any]] = (yield from events.line.ask("list"))["sessions"]
+    _filter.chosen(listed, filters)  # a filter that can't be meant is told now
+    filters = _filter.for_later(filters)
+    fit = {session["id"] for session in _filter.chosen(listed, filters)}
+    while True:
+        happened = yield from events.next(None)
+        if happened is None:  # never: there is no time limit
+            return
+        if happened.session is None:  # "missed"
+            yield Give(happened)
+            continue
+        session = happened.session
+        before = session in fit
+        found = yield from _now(events, session)
+        if found is not None and _filter.chosen([found], filters):
+            fit.add(session)
+        elif found is not None or happened.event == "removed":
+            fit.discard(session)
+        fits = before or session in fit
+        if fits and (only is None or happened.event in only):
+            yield Give(happened)
+
+
+def _now(events: Events, session_id: str) -> Plan[Mapping[str, Any] | None]:
+    """What is known of a session; None if it was forgotten."""
+    while True:
+        try:
+            return (yield from events.line.ask("info", session=session_id))
+        except SessionNotFound:
+            return None
+        except DaemonUnreachable:
+            yield from events.again(None)
 
 
 def _place(text: str | None) -> tuple[str | None, int | None]:

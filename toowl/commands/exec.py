@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import os
 import re
 import select
@@ -50,7 +51,7 @@ def parser() -> Parser:
     made = command_parser(
         "exec",
         SUMMARY,
-        usage="toowl exec [--timeout SECONDS] [--raw] [--force] SESSION CMD [ARG...]",
+        usage="toowl exec [--timeout SECONDS] [--raw] [--force] [--json] SESSION CMD [ARG...]",
         description="""Type CMD into the shell of a session, which is at its prompt, wait until it is done, and print
         what it printed, as text. Exits with its status. CMD and ARGs are joined by blanks, as ssh does, for the shell
         to read: it runs there, in that shell, with its folder and variables, and can change them. That may be bash,
@@ -75,6 +76,9 @@ def parser() -> Parser:
     made.add_argument(
         "--force", action="store_true", help="type it, even if the shell does not seem to be at its prompt"
     )
+    made.add_argument(
+        "--json", action="store_true", help="print an object at the end: output, exit_status, timed_out"
+    )
     add_session(made)
     made.add_argument("command", metavar="CMD", nargs="*", help="the command, and its arguments")
     return made
@@ -87,7 +91,7 @@ def _seconds(text: str) -> float:
 
 
 def run(argv: list[str]) -> int:
-    ours, command = _split(argv)
+    ours, command = split(argv)
     args = parser().parse_args(ours)
     if not command.strip():
         raise errors.UsageError("which command? such as: toowl exec work git status")
@@ -98,10 +102,15 @@ def run(argv: list[str]) -> int:
         info = client.request("info", session=args.session)
         _refuse_own(info)
         with _turn(info, deadline):
-            return _Run(client, info, args, deadline).run(command)
+            here = _Run(client, info, args, deadline)
+            status = here.run(command)
+    if here.collected is not None:
+        output = here.collected.decode("utf-8", "surrogateescape")
+        print(json.dumps({"output": output, "exit_status": status, "timed_out": here.timed_out}))
+    return status
 
 
-def _split(argv: list[str]) -> tuple[list[str], str]:
+def split(argv: list[str]) -> tuple[list[str], str]:
     """What is ours, and the command: all behind SESSION, whatever it looks like."""
     at = 0
     while at < len(argv) and argv[at].startswith("-"):
@@ -142,7 +151,12 @@ def _turn(info: dict[str, Any], deadline: float | None) -> Iterator[None]:
 
 
 class _Run:
-    """One command in one session."""
+    """One command in one session.
+
+    Attributes:
+        collected: what it printed, if that is not to be shown as it comes.
+        timed_out: whether it was not done in time.
+    """
 
     def __init__(
         self, client: Client, info: dict[str, Any], args: argparse.Namespace, deadline: float | None
@@ -154,6 +168,8 @@ class _Run:
         self._label = label(info)
         self._word: str | None = None
         self._text = None if args.raw else Text(info.get("cols"))
+        self.collected = bytearray() if args.json else None
+        self.timed_out = False
 
     def run(self, command: str) -> int:
         there = self._await_prompt()
@@ -272,6 +288,7 @@ class _Run:
     def _give_up(self, extract: Extract) -> int:
         self._show(extract.rest())
         what = "the command still runs" if extract.begun else "the command has not begun"
+        self.timed_out = True
         note(f'session "{self._label}": {what} after {self._args.timeout:g} s')
         return self._finish(_TIMED_OUT)
 
@@ -288,12 +305,19 @@ class _Run:
     # --- what is printed --------------------------------------------------------------------------------
 
     def _show(self, data: bytes) -> None:
-        _write(data if self._text is None else self._text.feed(data))
+        self._write(data if self._text is None else self._text.feed(data))
 
     def _finish(self, status: int) -> int:
         if self._text is not None:
-            _write(self._text.finish())
+            self._write(self._text.finish())
         return status & 0xFF
+
+    def _write(self, data: bytes) -> None:
+        if self.collected is not None:
+            self.collected += data
+        elif data:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()  # whoever reads it waits for it
 
 
 def _obstacle(info: dict[str, Any], there: Foreground) -> str | None:
@@ -319,9 +343,3 @@ def _tail(info: dict[str, Any]) -> bytes:
         return b"".join(r.payload for r in records if isinstance(r, LogRecord) and r.type == OUTPUT)
     except OSError:  # what can't be seen is taken for good
         return b""
-
-
-def _write(data: bytes) -> None:
-    if data:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()  # whoever reads it waits for it

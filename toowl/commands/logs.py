@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from toowl.commands._connect import note
 from toowl.commands._history import history_of
@@ -28,7 +29,7 @@ def parser() -> Parser:
     made = command_parser(
         "logs",
         SUMMARY,
-        usage="toowl logs SESSION [-f] [--since WHEN] [--until WHEN] [--text|--raw] [--timestamps]",
+        usage="toowl logs SESSION [-f] [--since WHEN] [--until WHEN] [--text|--raw|--json] [--timestamps]",
         description="""Print what a session printed, as text without colours and cursor movements. With -f go on
         until it ends; that shows as an attached client in `toowl ls`, but never touches the size of the
         session. A WHEN like 14:30 is the last time that a clock showed it. Works on ended sessions, and
@@ -46,6 +47,11 @@ def parser() -> Parser:
     form = made.add_mutually_exclusive_group()
     form.add_argument("--text", action="store_true", help="lines of text (default)")
     form.add_argument("--raw", action="store_true", help="the bytes as they were")
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="an object for each line: time (unix seconds), line; --timestamps or not",
+    )
     made.add_argument("--timestamps", action="store_true", help="begin each line with its time")
     return made
 
@@ -56,14 +62,15 @@ def run(argv: list[str]) -> int:
         raise errors.UsageError("--timestamps is about lines of text: leave --raw out")
     if args.follow and args.until:
         raise errors.UsageError("-f goes on until the session ends: leave --until out")
+    line = _as_json if args.json else _timed if args.timestamps else _plain
     span = span_of(args)
     out = sys.stdout.buffer
     with history_of(args.session) as history:
         if args.follow:
-            shown = _Raw() if args.raw else _Text(timestamps=args.timestamps)
+            shown = _Raw() if args.raw else _Text(line)
             _follow(history, span, shown)
             return 0
-        for piece in _raw(history, span) if args.raw else _text(history, span, timestamps=args.timestamps):
+        for piece in _raw(history, span) if args.raw else _text(history, span, line):
             out.write(piece)
     out.flush()
     return 0
@@ -75,19 +82,29 @@ def _raw(history: History, span: Span) -> Iterator[bytes]:
             yield record.payload
 
 
-def _text(history: History, span: Span, *, timestamps: bool) -> Iterator[bytes]:
+_Line = Callable[[str, int], bytes]
+
+
+def _text(history: History, span: Span, form: _Line) -> Iterator[bytes]:
     begin = span.first_line(history.records()) if span.since is not None else 0
     if begin is None:
         return
     for line in lines(lambda seq: span.end(history.records(seq)), begin):
         # What of it came before began in the middle of nothing.
         if span.since is None or line.wall_us >= span.since:
-            yield _line(line.text, line.wall_us if timestamps else None)
+            yield form(line.text, line.wall_us)
 
 
-def _line(text: str, wall_us: int | None) -> bytes:
-    time = "" if wall_us is None else f"{shown_time(wall_us)}  "
-    return f"{time}{text}\n".encode("utf-8", "replace")
+def _plain(text: str, wall_us: int) -> bytes:
+    return f"{text}\n".encode("utf-8", "replace")
+
+
+def _timed(text: str, wall_us: int) -> bytes:
+    return _plain(f"{shown_time(wall_us)}  {text}", wall_us)
+
+
+def _as_json(text: str, wall_us: int) -> bytes:
+    return json.dumps({"time": wall_us / 1e6, "line": text}).encode() + b"\n"
 
 
 # -- following --------------------------------------------------------------------------------------------
@@ -109,8 +126,8 @@ class _Raw:
 class _Text:
     """Writes output as lines, each when it is complete."""
 
-    def __init__(self, *, timestamps: bool) -> None:
-        self._timestamps = timestamps
+    def __init__(self, form: _Line) -> None:
+        self._form = form
         self._lines = TextLines(keep_alternate=False)
         self._last = 0
 
@@ -125,8 +142,7 @@ class _Text:
         self._show(self._lines.finish())
 
     def _show(self, texts: list[str]) -> None:
-        wall_us = self._last if self._timestamps else None
-        _write(b"".join(_line(text, wall_us) for text in texts))
+        _write(b"".join(self._form(text, self._last) for text in texts))
 
 
 def _write(data: bytes) -> None:

@@ -22,7 +22,7 @@ def parser() -> Parser:
     made = command_parser(
         "new",
         SUMMARY,
-        usage="toowl new [-d|--awaiting] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
+        usage="toowl new [-d|--awaiting] [--json] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
         "[--size smallest|latest] [--on-restore CMDLINE] [--idle-timeout TIME] [--ttl TIME] [--memory-max BYTES] "
         "[--cpu-quota PERCENT] [--tasks-max COUNT] [-- CMD ARG...]",
         description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
@@ -33,6 +33,7 @@ def parser() -> Parser:
                 "toowl new -d -n build -- make -j8",
                 "a command in the background; prints the id of its session",
             ),
+            ("toowl new -d --json -- make | jq -r .name", "with all that is known of it"),
             (
                 "toowl new -n notes --on-restore 'vim notes.md'",
                 "a shell; after a reboot, vim is offered in its place",
@@ -51,6 +52,11 @@ def parser() -> Parser:
         "--awaiting",
         action="store_true",
         help="do not start it either: toowl start does, or the first attach; print the id",
+    )
+    made.add_argument(
+        "--json",
+        action="store_true",
+        help="with -d or --awaiting: print the session as an object, as toowl info does, and not only its id",
     )
     of_new_session(made)
     made.add_argument(
@@ -80,6 +86,8 @@ def run(argv: list[str]) -> int:
         )
     extra_env = variables(args.env)
     aside = args.detached or args.awaiting
+    if args.json and not aside:
+        raise UsageError("--json prints what was made, instead of attaching it: say -d or --awaiting, too")
     if not aside:
         _attaching.need_terminal("`toowl new -d` makes a session without one")
     with connect(autostart=True) as client:
@@ -96,7 +104,12 @@ def run(argv: list[str]) -> int:
             settings=limits_of(args),
         )
         if aside:
-            print(made["id"])
+            if args.json:
+                from toowl.commands._json import print_session
+
+                print_session(made)
+            else:
+                print(made["id"])
             return 0
         # What has ended by now is shown: a command that is started twice may do harm.
         return _attaching.put_on_terminal(client, made["id"], respawn=False)

@@ -13,7 +13,7 @@ def parser() -> Parser:
     made = command_parser(
         "set",
         SUMMARY,
-        usage="toowl set [SESSION] [KEY=VALUE]...",
+        usage="toowl set [SESSION] [KEY=VALUE]... [--json]",
         description="""Set something for one session, where the settings of the daemon say something else for all of
         them; KEY= takes it back. What it takes a fresh program for holds from the next start on, and you are told.
         Without KEY=VALUE, print what holds, and why. docs/configuration.md lists the keys, those of [defaults].""",
@@ -30,11 +30,13 @@ def parser() -> Parser:
         nargs="*",
         help="id, the beginning of an id, or name (inside a session: that one), and what to set",
     )
+    made.add_argument("--json", action="store_true", help="print what holds as an object")
     return made
 
 
 def run(argv: list[str]) -> int:
-    words = parser().parse_args(argv).words
+    args = parser().parse_args(argv)
+    words = args.words
     named = bool(words) and "=" not in words[0]  # which no id or name has
     session = session_or_current(words[0] if named else None)
     changes: dict[str, str | None] = {}
@@ -46,7 +48,7 @@ def run(argv: list[str]) -> int:
     if not changes:
         from toowl.commands import config
 
-        return config.show("defaults", session=session)
+        return config.show("defaults", session=session, as_json=args.json)
     with connect() as client:
         notices(client.request("set", session=session, settings=changes))
     return 0

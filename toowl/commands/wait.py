@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+from typing import Any
 from uuid import uuid4
 
-from toowl.api import plans
-from toowl.api.values import Waited
+from toowl.api import waiting
+from toowl.api.values import Ended, Waited
 from toowl.commands._connect import note
 from toowl.commands._following import driver
 from toowl.commands._options import Parser, add_session, command_parser, seconds
@@ -25,7 +27,8 @@ def parser() -> Parser:
     made = command_parser(
         "wait",
         SUMMARY,
-        usage="toowl wait SESSION --exit|--match REGEX [--from now|SEQ]|--idle S|--prompt|--input [--timeout S]",
+        usage="toowl wait SESSION --exit|--match REGEX [--from now|SEQ]|--screen REGEX|--idle S|--prompt|--input "
+        "[--timeout S] [--json]",
         description=f"""Wait until something is so. Exits with 0 then; with {TIMEOUT} when the time is over, with
         {ENDED} when the program ended before. With --exit: as the program did, 128 and the number of the signal that
         ended it. A daemon that is restarted meanwhile makes no difference.""",
@@ -36,6 +39,7 @@ def parser() -> Parser:
                 "in all that it has printed and prints",
             ),
             ("toowl send work make && toowl wait work --prompt", "with `toowl shell-integration`"),
+            ("toowl wait editor --screen '-- INSERT --'", "what a full-screen program draws"),
             ("toowl wait agent --input && notify-send 'your turn'", "it asks something, or is at its prompt"),
         ),
     )
@@ -46,7 +50,13 @@ def parser() -> Parser:
         "--match",
         metavar="REGEX",
         help="a line that it prints has this in it, without escape sequences; the line is printed. What a "
-        "full-screen program draws on a screen of its own is not looked at",
+        "full-screen program draws on a screen of its own is not looked at: --screen does",
+    )
+    what.add_argument(
+        "--screen",
+        metavar="REGEX",
+        help="a line of its screen, as toowl capture shows it, has this in it; the line is printed. Looked at now, "
+        "or half a second after somebody typed, and when something was printed and then nothing for a moment",
     )
     what.add_argument("--idle", metavar="S", type=seconds, help="it has printed nothing for S seconds")
     what.add_argument(
@@ -67,6 +77,9 @@ def parser() -> Parser:
         "(default: now)",
     )
     made.add_argument("--timeout", metavar="S", type=seconds, help="give up after S seconds")
+    made.add_argument(
+        "--json", action="store_true", help="print an object: reason (met, timeout, ended), line, seq, ended"
+    )
     return made
 
 
@@ -79,7 +92,7 @@ def run(argv: list[str]) -> int:
             f"--from {args.start!r} is no place in the output: now, or a seq as of `toowl info --json`"
         )
     timeout = None if args.timeout is None or math.isinf(args.timeout) else args.timeout
-    plan = plans.wait(
+    plan = waiting.wait(
         args.session,
         uuid4().hex,
         exit=args.exit,
@@ -88,22 +101,39 @@ def run(argv: list[str]) -> int:
         idle=args.idle,
         prompt=args.prompt,
         input=args.input,
+        screen=args.screen,
         timeout=timeout,
     )
     with driver() as carried_out:
         waited = carried_out.run(plan)
-    return _status(waited, args.session, exit=args.exit)
-
-
-def _status(waited: Waited, session: str, *, exit: bool) -> int:
+    if args.json:
+        print(json.dumps(_as_json(waited)))
+    else:
+        _tell(waited, args.session, exit=args.exit)
     if waited.reason == "timeout":
-        note(f"session {session}: the time is over")
         return TIMEOUT
     if waited.ended is not None:
-        if exit:
-            return waited.ended.status
-        note(f"session {session} has ended")
-        return ENDED
-    if waited.line is not None:
-        print(safe(waited.line))
+        return waited.ended.status if args.exit else ENDED
     return 0
+
+
+def _tell(waited: Waited, session: str, *, exit: bool) -> None:
+    if waited.reason == "timeout":
+        note(f"session {session}: the time is over")
+    elif waited.ended is not None and not exit:
+        note(f"session {session} has ended")
+    elif waited.line is not None:
+        print(safe(waited.line))
+
+
+def _as_json(waited: Waited) -> dict[str, Any]:
+    return {
+        "reason": waited.reason,
+        "line": waited.line,
+        "seq": waited.seq,
+        "ended": None if waited.ended is None else _ended(waited.ended),
+    }
+
+
+def _ended(ended: Ended) -> dict[str, Any]:
+    return {"reason": ended.reason, "code": ended.code, "signal": ended.signal, "exit_status": ended.status}
