@@ -128,6 +128,8 @@ def _begin(argv: list[str]) -> tuple[_socket.socket, dict[str, Any]] | None:
         return None
     try:
         size = os.get_terminal_size(1)
+        if not (size.lines and size.columns):  # it does not know; we have to guess
+            return None
         wanted = {
             "session": argv[0],
             "rows": size.lines,
