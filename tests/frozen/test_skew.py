@@ -179,17 +179,20 @@ def test_what_the_older_side_does_not_know_is_told_in_a_line(sandbox: Sandbox, o
     info = sandbox.new(*RAW_CAT, name="s")
     for words in (
         ("set", "s", "size=latest"), ("config", "show"), ("new", "-d", "--ttl", "2h", "--", "cat"),
-        ("events",), ("wait", "s", "--exit"),
+        ("events",), ("events", "-f", "name=s"), ("wait", "s", "--exit"),
     ):  # fmt: skip
         refused = sandbox.toowl(*words, check=False)
         assert refused.returncode == 4 and len(refused.stderr.splitlines()) == 1
         assert "upgrade the older side" in refused.stderr or "too old for ttl" in refused.stderr
     assert [item["name"] for item in json.loads(sandbox.toowl("ls", "--json").stdout)] == ["s"]
     assert sandbox.toowl("wait", "s", "--match", "^ready$", "--from", "0").stdout == "ready\n"
+    assert sandbox.toowl("wait", "s", "--screen", "^ready$").stdout == "ready\n"
     ran = sandbox.toowl("run", "-n", "ran", "--", "sh", "-c", "echo out; exit 3", check=False)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("out\n", "", 3)
     sandbox.restart()
-    for awaited in (("--idle", "0.1"), ("--input",), ("--match", "ready", "--from", "0")):
+    for awaited in (
+        ("--idle", "0.1"), ("--input",), ("--screen", "ready"), ("--match", "ready", "--from", "0"),
+    ):  # fmt: skip
         sandbox.toowl("wait", "s", *awaited, "--timeout", "20")  # of an old custodian by a new daemon
     told = sandbox.toowl("set", "s", "size=latest", "idle_timeout=12h").stderr
     assert "heeded when its program is next started" in told, "its custodian is the old one"
