@@ -114,6 +114,11 @@ def with_state(**changes: Any) -> Facts:
     return replace(WELL, state=replace(WELL.state, **changes))
 
 
+def remote(idle_timeout: float, key: str = "idle_timeout_remote") -> dict[str, Any]:
+    """A session that was made over a connection."""
+    return {"id": "aaaaaaaa", "idle_timeout": idle_timeout, "key": key}
+
+
 def found(facts: Facts, what: str) -> list[Finding]:
     return [finding for finding in examine(facts) if finding.what == what]
 
@@ -253,6 +258,11 @@ def test_a_well_installation_has_nothing_to_do() -> None:
         pytest.param(with_report(rlimit_nofile=[256, 4096]), [("warn", "open files")], id="few descriptors"),
         pytest.param(with_report(fds_open=4000), [("warn", "open files")], id="descriptors nearly used up"),
         pytest.param(with_report(rlimit_nofile=[-1, -1]), [], id="no limit"),
+        pytest.param(with_report(remote=[remote(172800.0)]), [("warn", "idle timeout")], id="two days"),
+        pytest.param(with_report(remote=[remote(259200.0), remote(0)]), [], id="three days, or for ever"),
+        pytest.param(
+            with_report(remote=[remote(60.0, "idle_timeout")]), [], id="a minute, as somebody wants"
+        ),
         pytest.param(replace(WELL, pty_used=4096), [("fail", "terminals")], id="no PTY left"),
         pytest.param(replace(WELL, pty_used=4000), [("warn", "terminals")], id="few PTYs left"),
         pytest.param(replace(WELL, wall=12345.0), [("warn", "clock")], id="clock never set"),

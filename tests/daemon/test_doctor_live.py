@@ -76,6 +76,23 @@ def test_a_daemon_that_hangs_is_named(sandbox: Sandbox) -> None:
     assert daemon["detail"].startswith(f"pid {pid} listens, but gives no answer")
 
 
+def test_a_session_over_a_connection_and_a_weekend(sandbox: Sandbox) -> None:
+    """X5: told only where there is such a session, and until there is something wrong with it no more."""
+    sandbox.up()
+    sandbox.new("sleep", "300")
+    assert "idle timeout" not in findings(sandbox)
+    session = sandbox.new("sleep", "300", connection="me@host")["id"]
+    found = findings(sandbox)["idle timeout"]
+    assert found["status"] == "warn"
+    assert found["detail"].startswith(
+        f"{session}, made over a connection, would end after 2 d with nobody attached"
+    )
+    sandbox.paths.config.parent.mkdir(parents=True, exist_ok=True)
+    sandbox.paths.config.write_text('[reaper]\nidle_timeout_remote = "3d"\n')
+    sandbox.toowld("reload")
+    assert "idle timeout" not in findings(sandbox)
+
+
 def test_a_stopped_custodian_is_left_alone(sandbox: Sandbox) -> None:
     sandbox.up()
     session = sandbox.new("sleep", "300")["id"]

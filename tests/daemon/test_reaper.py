@@ -165,6 +165,36 @@ def test_off_unless_it_is_turned_on_or_said_for_the_session(tmp_path: Path) -> N
     run(steps, tmp_path, "")
 
 
+@pytest.mark.parametrize("text", ["", ENABLED], ids=["off", "on"])
+def test_what_was_made_over_a_connection_has_two_days(tmp_path: Path, text: str) -> None:
+    """X5: unless something narrower is said, for the connection too; and reading the settings anew counts at once."""
+
+    async def steps(world: World) -> None:
+        world.settings = Settings(File("f", f"{text}[connections.'me@host']\nidle_timeout = '1h'\n"))
+        await world.session("remote", connection="me@other")
+        await world.session("said", connection="me@host")
+        await world.session("own", connection="me@host", settings={"idle_timeout": 60.0})
+        await world.session("kept", connection="me@other", settings={"idle_timeout": 0.0})
+        await world.session("visited", connection="me@other", clients=1)
+        assert [one["key"] for one in world.reaper.remote()] == [
+            "idle_timeout_remote", "idle_timeout", "idle_timeout", "idle_timeout", "idle_timeout_remote"
+        ]  # fmt: skip
+        await world.after(0)
+        assert await world.after(60) == ["own"]
+        assert await world.after(HOUR) == ["said"]
+        assert await world.after(2 * DAY - HOUR - 61) == []
+        assert await world.after(1) == ["remote"]
+        end = "nobody was attached for 172800 s (idle_timeout_remote)"
+        assert world.registry.find("remote").record.end_cause == end
+        await world.session("later", connection="me@other")
+        await world.after(0)
+        world.settings = Settings(File("f", "[reaper]\nidle_timeout_remote = 0\n"))
+        assert await world.after(1000 * DAY) == []
+        assert [one["idle_timeout"] for one in world.reaper.remote()] == [0, 0, 0]
+
+    run(steps, tmp_path, text)
+
+
 def test_counts_only_while_nobody_is_attached(tmp_path: Path) -> None:
     """G2, G3: a visit cancels it; Z20: who is attached is never ended."""
 
@@ -441,6 +471,18 @@ def test_left_alone_a_session_ends_and_says_why(sandbox: Sandbox) -> None:
     again = sandbox.attach_pty("work")
     again.expect("shell restarted")
     wait_for(lambda: sandbox.info("work")["record"]["end_cause"] is None)
+
+
+def test_what_was_made_over_a_connection_ends_with_the_reaper_off(sandbox: Sandbox) -> None:
+    """X5, and I1: the daemon's environment is a level too."""
+    eager(sandbox)
+    sandbox.up(TOOWLD_REAPER_IDLE_TIMEOUT_REMOTE="1s")
+    shell(sandbox, "here")
+    shell(sandbox, "remote", connection="me@host")
+    assert "unless somebody attaches" in sandbox.toowl("info", "remote").stdout
+    wait_displayed(sandbox, "remote", "ended (timeout)")
+    assert "(idle_timeout_remote)" in sandbox.info("remote")["sentence"]
+    assert displayed(sandbox, "here") == "detached"
 
 
 def test_one_that_can_not_be_asked_is_not_ended(sandbox: Sandbox) -> None:

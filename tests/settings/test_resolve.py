@@ -48,6 +48,34 @@ def test_session_goes_before_connection_goes_before_global(gate: bool) -> None:
         assert told.origin == next((origin for value, origin in levels if value is not None), by_gate)
 
 
+@pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "not enabled"])
+def test_which_idle_timeout_holds(enabled: bool) -> None:
+    """X4, X5: session, connection, [defaults], then [reaper]; 0 is an answer too, and means never."""
+    says: tuple[int | None, ...] = (None, 0, 60)
+
+    def said(value: int | None, times: int) -> str:
+        return "" if value is None else f"idle_timeout = {value * times}\n"
+
+    for session, connection, everywhere in itertools.product(says, repeat=3):
+        found = settings(
+            f'[connections."{HOST}"]\n{said(connection, 2)}[defaults]\n{said(everywhere, 3)}'
+            f"[reaper]\nenabled = {str(enabled).lower()}\n"
+        )
+        own = {} if session is None else {"idle_timeout": float(session)}
+        levels = [(session, 1), (connection, 2), (everywhere, 3)]
+        for over, among, last in (
+            (HOST, levels, (172800.0, "idle_timeout_remote")),
+            ("me@other", [levels[0], levels[2]], (172800.0, "idle_timeout_remote")),
+            (None, [levels[0], levels[2]], (86400.0, "idle_timeout_named") if enabled else None),
+        ):
+            narrowest = next((value * times for value, times in among if value is not None), None)
+            wanted = last if narrowest is None else (float(narrowest), "idle_timeout")
+            assert found.idle_timeout(own, over, named=True) == wanted, (session, connection, everywhere)
+    unnamed = settings("[reaper]\nenabled = true\nidle_timeout_remote = '3d'\n")
+    assert unnamed.idle_timeout({}, None, named=False) == (3600.0, "idle_timeout_anonymous")
+    assert unnamed.idle_timeout({}, HOST, named=False) == (259200.0, "idle_timeout_remote")
+
+
 @pytest.mark.parametrize("full", schema.everything())
 def test_environment_goes_before_file_goes_before_default(full: str) -> None:
     """I6, for every key that there is; and flags, which are what is said for a session."""

@@ -122,15 +122,26 @@ class Reaper:
     def _limits(self, entry: Entry) -> Iterator[tuple[str, float, str]]:
         """What there is to count for a session: the record's field, the whole time, and why it ends then."""
         record, settings = entry.record, self._settings()
-        of_session = settings.of_session(record.settings, record.connection)
-        idle, key = of_session.idle_timeout, "idle_timeout"
-        if idle is None and settings.reaper.enabled:
-            key = f"idle_timeout_{'named' if record.name else 'anonymous'}"
-            idle = getattr(settings.reaper, key)
-        if idle is not None and idle not in _ENDLESS:
+        found = settings.idle_timeout(record.settings, record.connection, named=bool(record.name))
+        if found is not None and found[0] not in _ENDLESS:
+            idle, key = found
             yield "idle_left", idle, f"nobody was attached for {idle:.12g} s ({key})"
-        if of_session.ttl not in _ENDLESS:
-            yield "ttl_left", of_session.ttl, f"it was to last {of_session.ttl:.12g} s (ttl)"
+        ttl = settings.of_session(record.settings, record.connection).ttl
+        if ttl not in _ENDLESS:
+            yield "ttl_left", ttl, f"it was to last {ttl:.12g} s (ttl)"
+
+    def remote(self) -> list[dict[str, Any]]:
+        """What `doctor` looks at: of running sessions made over a connection, the idle timeout, and its key."""
+        found = []
+        for entry in self._registry:
+            record = entry.record
+            if record.connection and entry.running:
+                idle = self._settings().idle_timeout(
+                    record.settings, record.connection, named=bool(record.name)
+                )
+                assert idle is not None  # a connection says at least that
+                found.append({"id": record.id, "idle_timeout": idle[0], "key": idle[1]})
+        return found
 
     def _look(self, entry: Entry, now: float) -> tuple[str, str] | None:
         """Go on counting; returns what has run out, and the cause of the end that this is."""
@@ -210,9 +221,13 @@ class Reaper:
 
 
 def _has_own(entry: Entry) -> bool:
-    """Whether something was said for this session, or has been counted for it."""
+    """Whether something was said for this session or its connection, or has been counted for it."""
     record = entry.record
-    return bool(record.settings) or record.idle_left is not None or record.ttl_left is not None
+    return (
+        bool(record.settings or record.connection)
+        or record.idle_left is not None
+        or record.ttl_left is not None
+    )
 
 
 def _rest(stored: float | None, limit: float) -> float:

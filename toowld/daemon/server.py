@@ -289,6 +289,7 @@ class Daemon:
                 if entry.record.persistent and entry.running
             ],
             "skipped": [{"path": item.path, "reason": item.reason} for item in self._adoption.skipped],
+            "remote": self._lifecycle.reaper.remote(),
             "zygote_pid": self._lifecycle.zygote.pid,
             "screen_problems": self._screens.problems,
             "scopes": scopes.manager,

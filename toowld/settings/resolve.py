@@ -35,6 +35,9 @@ class Value:
 BUILT_IN = "default"
 SESSION = "session"
 
+#: The key that holds for sessions made over a connection, where nothing narrower is said.
+REMOTE = "idle_timeout_remote"
+
 
 def is_open(environ: Mapping[str, str] | None = None) -> bool:
     """Whether the gate is open. Anything but "1" and "true" is closed."""
@@ -64,10 +67,8 @@ class Settings:
 
     @property
     def ends_some(self) -> bool:
-        """Whether a session may end by itself for which nothing is said."""
-        levels = [{name: getattr(self.defaults, name) for name in ("idle_timeout", "ttl")}]
-        levels += self._file.connections.values()
-        return self.reaper.enabled or any(level.get("idle_timeout") or level.get("ttl") for level in levels)
+        """Whether a session may end by itself for which nothing is said, and that was made over no connection."""
+        return bool(self.reaper.enabled or self.defaults.idle_timeout or self.defaults.ttl)
 
     @classmethod
     def load(
@@ -113,6 +114,24 @@ class Settings:
         if own["persistent"] is None:
             own["persistent"] = self.gate
         return Defaults(**own)
+
+    def idle_timeout(
+        self, said: Mapping[str, Any], connection: str | None, *, named: bool
+    ) -> tuple[float, str] | None:
+        """How long nobody may be attached to a session (seconds; 0: as long as nobody wants), and the key of that.
+
+        None: nothing says so, which means the same as 0.
+        """
+        own = self.of_session(said, connection).idle_timeout
+        if own is not None:
+            return own, "idle_timeout"
+        if connection:
+            return self.reaper.idle_timeout_remote, REMOTE
+        if not self.reaper.enabled:
+            return None
+        if named:
+            return self.reaper.idle_timeout_named, "idle_timeout_named"
+        return self.reaper.idle_timeout_anonymous, "idle_timeout_anonymous"
 
     def explain(
         self, *, said: Mapping[str, Any] | None = None, connection: str | None = None

@@ -184,14 +184,17 @@ class Defaults:
 
 @frozen
 class Reaper:
-    """Ending sessions that nobody is attached to. Off, unless you turn it on.
+    """Ending sessions that nobody is attached to. Off, unless you turn it on, but for those made over a connection.
 
     The time counts only while nobody is attached and a daemon runs, and begins anew with each visit. What is
     ended stays listed, with its scrollback, for ``retention``.
     """
 
     enabled: bool = _key(
-        False, Kind.FLAG, "whether sessions are ended for which [defaults] has no idle_timeout"
+        False,
+        Kind.FLAG,
+        "whether sessions are ended for which [defaults] has no idle_timeout; those that were made over a connection "
+        "are in any case",
     )
     idle_timeout_anonymous: float = _key(
         3600.0,
@@ -202,6 +205,14 @@ class Reaper:
     )
     idle_timeout_named: float = _key(
         86400.0, Kind.SECONDS, "how long nobody may be attached to a session with a name", none=True, least=1
+    )
+    idle_timeout_remote: float = _key(
+        172800.0,
+        Kind.SECONDS,
+        "how long nobody may be attached to a session that was made over a connection, with a name or without, "
+        "enabled or not; 3d lets it last over a weekend",
+        none=True,
+        least=1,
     )
     retention: float = _key(
         604800.0, Kind.SECONDS, "how long a session is kept that was ended for its idle_timeout or ttl"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from toowld.daemon.doctor.checks_systemd import check_linger, check_scopes, check_service
 from toowld.daemon.doctor.facts import Facts, Finding, Folder
 from toowld.daemon.doctor.wording import duration, either, fail, ok, size, some_of, warn
+from toowld.settings.resolve import REMOTE
 
 Findings = Iterator[Finding]
 
@@ -33,6 +34,9 @@ _JUMP_SECONDS = 60.0
 _VOLATILE = {"tmpfs", "ramfs"}
 
 _ON = {"1", "true"}
+
+#: From Friday evening to Monday morning are 63 hours, and nobody is punctual (seconds).
+_WEEKEND = 72 * 3600.0
 
 #: What the scan at the start says of sockets that it removed, and of custodians, of which is told otherwise.
 _NOTHING_TO_LOOK_AT = ("stale: ", "unreachable: ")
@@ -216,6 +220,22 @@ def check_sessions(facts: Facts) -> Findings:
         )
 
 
+def check_idle(facts: Facts) -> Findings:
+    """Whether who leaves on Friday finds a session elsewhere again on Monday. What was said for it alone is meant."""
+    if facts.report is None:
+        return
+    found = [one for one in facts.report.get("remote", ()) if one["key"] == REMOTE]
+    if short := [str(one["id"]) for one in found if 0 < one["idle_timeout"] < _WEEKEND]:
+        timeout = duration(found[0]["idle_timeout"])
+        yield warn(
+            "idle timeout",
+            f"{some_of(short)}, made over a connection, would end after {timeout} with nobody attached, "
+            "which a weekend is longer than",
+            f'say {REMOTE} = "3d" or more (0: never) below [reaper] in {facts.config}, then toowld reload; '
+            "or toowl set SESSION idle_timeout=3d",
+        )
+
+
 def check_custodians(facts: Facts) -> Findings:
     """Ours against the daemon's view: who answers whom, and what lies around."""
     answering = [keeper for keeper in facts.keepers if keeper.build is not None]
@@ -342,6 +362,7 @@ CHECKS: tuple[Callable[[Facts], Findings], ...] = (
     check_settings,
     check_folders,
     check_sessions,
+    check_idle,
     check_custodians,
     check_service,
     check_scopes,
