@@ -110,6 +110,7 @@ def test_a_terminal_without_utf8(sandbox: Sandbox) -> None:
 #: Commands that need a daemon, and never start one.
 ASKING = [
     ["ls"], ["info", "x"], ["rename", "x", "y"], ["detach", "x"], ["kill", "x"], ["rm", "x"], ["restart", "x"],
+    ["reconnect", "x"],
     ["resize", "x", "80x24"], ["send", "x", "y"],
 ]  # fmt: skip
 

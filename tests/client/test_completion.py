@@ -78,6 +78,7 @@ OFFERS = [
     ("toowl switch ", {"work"}, set()),
     ("toowl switch work 7", {"77770000"}, set()),
     ("toowl start work 7", {"77770000"}, set()),
+    ("toowl reconnect work 7", {"77770000"}, set()),
     ("toowl tag ", {"work"}, set()),
     ("toowl config ", {"show", "check", "example"}, {"work"}),
     ("toowl send work ", set(), {"77770000"}),

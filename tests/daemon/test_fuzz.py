@@ -184,7 +184,8 @@ def good_messages(custodian: bool) -> list[list[Any]]:
     if not custodian:  # which takes them for its own session, whatever they name
         asks += [
             ("kill", {"session": "nobody", "force": False}),
-            ("restart", {"session": "nobody", "persistent": None}),
+            ("restart", {"session": "nobody", "persistent": None, "force": True}),
+            ("reconnect", {"session": "other"}),
             ("detach", {"session": "other", "client": 1}),
         ]
     attaches = [

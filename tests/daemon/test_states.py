@@ -140,20 +140,23 @@ def test_what_is_in_the_way_is_told(sandbox: Sandbox) -> None:
     a_world(sandbox)
     sandbox.new("/bin/cat", name="owl")
     said = []
+    custodian = listed(sandbox)["unreachable"]["custodian_pid"]
 
     def refused(*argv: str) -> None:
         done = sandbox.toowl(*argv, check=False)
         line = done.stderr
         assert done.returncode not in (0, 2) and line.count("\n") == 1 and "Traceback" not in line
         assert re.search("`toowld? |again|: check |: say --yes", line), "it says what to do next"
-        line = line.replace(str(sandbox.root), "ROOT")
+        line = line.replace(str(sandbox.root), "ROOT").replace(f"-CONT {custodian}", "-CONT PID")
         said.append(f"$ toowl {' '.join(argv)}\n{line}[{done.returncode}]\n")
 
     refused("send", "lost", "ls")  # T1
     refused("restore", "seven")
-    with stopped(listed(sandbox)["unreachable"]["custodian_pid"]):  # T2
+    with stopped(custodian):  # T2
         wait_displayed(sandbox, "unreachable", "unreachable")
         refused("send", "unreachable", "ls")
+        refused("reconnect", "unreachable")
+        refused("restart", "--force", "unreachable")
         refused("rm", "unreachable")
     refused("new", "-d", "-n", "bad", "--", "/nope")  # T3
     refused("start", "failed")
@@ -164,6 +167,8 @@ def test_what_is_in_the_way_is_told(sandbox: Sandbox) -> None:
     refused("start", "owl")
     refused("restart", "owl")
     refused("rm", "owl")
+    refused("reconnect", "seven")
+    refused("reconnect", "awaiting")
     refused("info", "nobody")
     settle("messages", "".join(said))
 

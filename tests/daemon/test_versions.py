@@ -56,10 +56,13 @@ def test_one_that_speaks_no_version_of_ours(sandbox: Sandbox) -> None:
         assert (item["state"], item["display"]) == ("unreachable", "unreachable (version)")
         assert "P unreachable (version)" in sandbox.toowl("ls").stdout
         speaks = "peer speaks protocol 7 to 9, we speak 1 to 1: upgrade the older side"
-        for command in (("send", ID, "x"), ("resize", ID, "80x24")):
+        for command in (("send", ID, "x"), ("resize", ID, "80x24"), ("reconnect", ID)):
             done = sandbox.toowl(*command, check=False)
             assert done.returncode == 4
-            assert done.stderr == f"toowl: session {ID}: its custodian is of another version: {speaks}\n"
+            assert done.stderr == (
+                f"toowl: session {ID}: its custodian is of another version: {speaks}; "
+                f"`toowl kill --force {ID}` kills all that runs in it\n"
+            )
         assert speaks in sandbox.daemon_text()
         doctor = sandbox.toowld("doctor", check=False).stdout
         assert f"{ID} (pid {os.getpid()}) is of another version: {speaks}" in " ".join(doctor.split())

@@ -179,7 +179,7 @@ def test_what_the_older_side_does_not_know_is_told_in_a_line(sandbox: Sandbox, o
     info = sandbox.new(*RAW_CAT, name="s")
     for words in (
         ("set", "s", "size=latest"), ("config", "show"), ("new", "-d", "--ttl", "2h", "--", "cat"),
-        ("events",), ("events", "-f", "name=s"), ("wait", "s", "--exit"),
+        ("events",), ("events", "-f", "name=s"), ("wait", "s", "--exit"), ("reconnect", "s"),
     ):  # fmt: skip
         refused = sandbox.toowl(*words, check=False)
         assert refused.returncode == 4 and len(refused.stderr.splitlines()) == 1

@@ -25,6 +25,7 @@ COMMANDS = {
     "start": "start",
     "restart": "restart",
     "restore": "restore",
+    "reconnect": "reconnect",
     "resize": "resize",
     "send": "send",
     "exec": "exec",

@@ -22,12 +22,16 @@ def parser() -> Parser:
     made = command_parser(
         "restart",
         SUMMARY,
-        usage="toowl restart SESSION [--persistent|--standard] [--yes]",
+        usage="toowl restart SESSION [--force] [--persistent|--standard] [--yes]",
         description="""Start the program of a session afresh, with the same id, name and scrollback. What runs
-        in it is ended, so you are asked first.""",
-        examples=(("toowl restart work --persistent", "from now on it survives the end of the daemon"),),
+        in it is ended, so you are asked first. With --force that is so even if the session is unreachable.""",
+        examples=(
+            ("toowl restart work --persistent", "from now on it survives the end of the daemon"),
+            ("toowl restart --force stuck", "it does not answer, and toowl reconnect does not help"),
+        ),
     )
     add_session(made)
+    made.add_argument("--force", action="store_true", help="SIGKILL at once, and also what refuses to end")
     persistence(made, "make it a persistent session", "make it a standard session")
     made.add_argument("-y", "--yes", action="store_true", help="do not ask")
     return made
@@ -39,7 +43,11 @@ def run(argv: list[str]) -> int:
         if not args.yes:
             _confirm(client.request("info", session=args.session))
         answer = client.request(
-            "restart", session=args.session, persistent=args.persistent, timeout=_PATIENCE
+            "restart",
+            session=args.session,
+            persistent=args.persistent,
+            force=args.force,
+            timeout=_PATIENCE,
         )
     notices(answer)
     return 0

@@ -106,6 +106,19 @@ class Adoption:
                 waiting.append(self._adopt(match[1], path))
         await asyncio.gather(*waiting)
 
+    async def reach(self, entry: Entry) -> None:
+        """What `tick` does, for one session, and now. What came of it is to be seen in its entry."""
+        if entry.keeper is not None:
+            return
+        session_id = entry.record.id
+        path = self._folder / f"{session_id}.sock"
+        if (meeting := self._meetings.get(session_id)) is not None:  # it was asked, and may answer just now
+            await asyncio.wait([meeting], timeout=self._lifecycle.settings.daemon.scan_timeout)
+        elif is_socket_of_ours(str(path)):
+            await self._adopt(session_id, path)
+        if self._registry.get(session_id) is entry:
+            await self._settle_one(entry)
+
     def _skip(self, path: Path, reason: str) -> None:
         item = Skipped(str(path), reason)
         if item not in self.skipped:  # said once, not at every tick
@@ -229,19 +242,22 @@ class Adoption:
     async def _settle(self) -> None:
         """Records that say "running" and have no custodian: ended, or out of reach for now."""
         for entry in self._registry:
-            record = entry.record
-            if entry.lock.locked():
-                continue  # it is just being started or ended, by somebody who will see to it
-            if record.state is State.ENDED:
-                entry.gone.set()
-            elif not entry.known:
-                if not self._has_socket(record.id):
-                    self._registry.drop(entry)
-            elif entry.keeper is None and record.state is not State.AWAITING:
-                if record.persistent and self._lifecycle.is_custodian_alive(record):
-                    self._mark_unreachable(record.id)
-                elif record.state is not State.UNREACHABLE or not self._has_socket(record.id):
-                    await self._lifecycle.news.note_gone(entry)
+            await self._settle_one(entry)
+
+    async def _settle_one(self, entry: Entry) -> None:
+        record = entry.record
+        if entry.lock.locked():
+            return  # it is just being started or ended, by somebody who will see to it
+        if record.state is State.ENDED:
+            entry.gone.set()
+        elif not entry.known:
+            if not self._has_socket(record.id):
+                self._registry.drop(entry)
+        elif entry.keeper is None and record.state is not State.AWAITING:
+            if record.persistent and self._lifecycle.is_custodian_alive(record):
+                self._mark_unreachable(record.id)
+            elif record.state is not State.UNREACHABLE or not self._has_socket(record.id):
+                await self._lifecycle.news.note_gone(entry)
 
     def _has_custodian(self, session_id: str) -> bool:
         entry = self._registry.get(session_id)

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 
 from toowld.daemon.connection import Connection
-from toowld.daemon.entry import Entry, Keeper
+from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE
+from toowld.daemon.reaching import keeper_of, out_of_reach
 from toowld.daemon.registry import Registry
 from toowld.daemon.store import Store
-from toowld.errors import AttachRefused, CustodianLost, CustodianUnreachable, RefusedError, ToowlError
+from toowld.errors import AttachRefused, CustodianLost, CustodianUnreachable, ToowlError
 from toowld.host import SessionHost
 from toowld.host.params import Params
 from toowld.log import LogRecord
@@ -65,7 +66,10 @@ class Attaching:
                     keeper = await self._view_of_ended(entry)
                     await keeper.hand_over(sock, unread, request.id, request.params)
             except ToowlError as error:
-                connection.take_back(sock, unread, doomed=isinstance(error, CustodianUnreachable))
+                unreachable = isinstance(error, CustodianUnreachable)
+                connection.take_back(sock, unread, doomed=unreachable)
+                if unreachable:
+                    raise out_of_reach(entry) from error
                 raise
         finally:
             entry.lock.release()
@@ -104,29 +108,3 @@ class Attaching:
         session.about = {"id": record.id, "name": record.name, "persistent": record.persistent}
         loop = asyncio.get_running_loop()
         return LocalKeeper(SessionHost(loop, session, log, on_changed=lambda: None, on_finished=lambda: None))
-
-
-def keeper_of(entry: Entry) -> Keeper:
-    """Whoever keeps a session that runs.
-
-    Raises:
-        RefusedError: it does not. CustodianUnreachable: that can't be asked.
-    """
-    label = entry.record.label
-    if entry.keeper is not None:
-        return entry.keeper
-    if entry.record.state is State.ENDED:
-        raise RefusedError(
-            f"session {label} is {entry.display()}: "
-            f"`toowl attach {label}` shows its scrollback and starts a fresh shell"
-        )
-    if entry.record.state is State.AWAITING:
-        raise RefusedError(f"session {label} is not started yet: `toowl start {label}` starts it")
-    if entry.record.state is State.STARTING:
-        raise RefusedError(f"session {label} is still being started: try again in a moment")
-    if entry.obstacle is not None:
-        raise CustodianUnreachable(f"session {label}: {entry.obstacle}")
-    raise CustodianUnreachable(
-        f"session {label}: its custodian does not answer: "
-        f"`toowld doctor` tells why, `toowl kill --force {label}` ends it"
-    )

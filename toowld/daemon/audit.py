@@ -23,7 +23,7 @@ from toowld.wire import Request
 
 #: Requests that do nothing to anybody.
 _HARMLESS = frozenset(
-    ("status", "list", "info", "doctor", "settings", "subscribe", "read_log", "screen", "resize")
+    ("status", "list", "info", "doctor", "settings", "subscribe", "read_log", "screen", "resize", "reconnect")
 )
 
 #: What of a request's parameters is noted as it is. Anything else may hold what is nobody's business.

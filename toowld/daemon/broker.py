@@ -17,7 +17,7 @@ from typing import Any
 
 from toowld import __version__
 from toowld.daemon import process, setting
-from toowld.daemon.attaching import ATTACH_PATIENCE, Attaching, keeper_of
+from toowld.daemon.attaching import ATTACH_PATIENCE, Attaching
 from toowld.daemon.audit import Audit
 from toowld.daemon.connection import Connection
 from toowld.daemon.entry import Entry
@@ -25,6 +25,7 @@ from toowld.daemon.events import Bus
 from toowld.daemon.following import follow
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
+from toowld.daemon.reaching import keeper_of, reached
 from toowld.daemon.registry import Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
@@ -55,6 +56,7 @@ class Broker:
     """Serves the connections of clients.
 
     Args:
+        reach: tries to connect to the custodian of a session that none is linked to.
         own: requests about the daemon itself, answered by its owner.
     """
 
@@ -66,6 +68,7 @@ class Broker:
         screens: Screens,
         bus: Bus,
         audit: Audit,
+        reach: Callable[[Entry], Awaitable[None]],
         own: Mapping[str, _Handler],
         gate: bool,
     ) -> None:
@@ -76,6 +79,7 @@ class Broker:
         self._screens = screens
         self._bus = bus
         self._audit = audit
+        self._reach = reach
         self.watching = Watching(registry, bus, self._refresh)
         self._gate = gate
         self._connections: set[Connection] = set()
@@ -96,6 +100,7 @@ class Broker:
             "remove": self._remove,
             "restart": self._restart,
             "restore": self._restore,
+            "reconnect": self._reconnect,
             "upgrade": self._upgrade,
             "read_log": self._read_log,
             "screen": self._screen,
@@ -244,7 +249,8 @@ class Broker:
     def _passed_on(self, method: str) -> _Handler:
         async def handler(params: Params) -> Mapping[str, Any]:
             entry = await self._settled(params)
-            return await keeper_of(entry).request(method, params.without("session"))
+            with reached(entry) as keeper:
+                return await keeper.request(method, params.without("session"))
 
         return handler
 
@@ -256,9 +262,10 @@ class Broker:
             return {"asked": 0, "unable": 0, "same": True, "to": other.info()}
         if other.running and other.record.state is not State.STARTING:
             keeper_of(other)  # one that can't be reached is not worth a try
-        answer = await keeper_of(entry).request(
-            "switch", {"to": other.record.id, "client": params.integer_or_none("client")}
-        )
+        with reached(entry) as keeper:
+            answer = await keeper.request(
+                "switch", {"to": other.record.id, "client": params.integer_or_none("client")}
+            )
         return {**answer, "to": other.info()}
 
     async def _settled(self, params: Params) -> Entry:
@@ -274,7 +281,8 @@ class Broker:
     async def _resize(self, params: Params) -> Mapping[str, Any]:
         entry = await self._settled(params)
         size = params.size()
-        await keeper_of(entry).request("resize", {"rows": size.rows, "cols": size.cols})
+        with reached(entry) as keeper:
+            await keeper.request("resize", {"rows": size.rows, "cols": size.cols})
         await self._refresh(entry)
         return entry.info()
 
@@ -289,8 +297,22 @@ class Broker:
 
     async def _restart(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
-        notices = await self._lifecycle.restart(entry, params.flag_or_none("persistent"))
+        notices = await self._lifecycle.restart(
+            entry, params.flag_or_none("persistent"), force=params.flag("force", False)
+        )
         return entry.info() | {"notices": notices}
+
+    async def _reconnect(self, params: Params) -> Mapping[str, Any]:
+        """Reach a session now, instead of at the next tick."""
+        entry = await self._settled(params)
+        await self._reach(entry)
+        entry = self._registry.find(
+            entry.record.id
+        )  # its record may just have come to light, or nobody was there
+        with reached(entry) as keeper:
+            info = await keeper.request("info")
+        self._lifecycle.news.on_news(entry, keeper, info)
+        return entry.info()
 
     async def _restore(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))

@@ -13,6 +13,7 @@ from toowld.daemon import process
 from toowld.daemon.entry import Entry
 from toowld.daemon.keepers import LocalKeeper
 from toowld.daemon.news import News, is_custodian_alive
+from toowld.daemon.reaching import out_of_reach
 from toowld.daemon.registry import Registry
 from toowld.errors import CustodianLost, CustodianUnreachable, RefusedError
 from toowld.host import following
@@ -66,22 +67,23 @@ class Ending:
                 f"session {entry.record.label} is not running: `toowl rm {entry.record.label}` forgets it"
             )
         try:
-            if entry.keeper is None:
-                raise CustodianUnreachable(f"the custodian of session {entry.record.label} can't be reached")
+            if entry.keeper is None or (force and entry.keeper.hangs):
+                raise out_of_reach(entry, to_end=not restart)
             await entry.keeper.request("kill", {"force": force, "restart": restart})
         except CustodianLost:
             pass  # it died just now, which is news that is on its way to us
         except CustodianUnreachable as error:
             if not force:
-                raise CustodianUnreachable(f"{error}; `toowl kill --force` kills its processes") from error
+                raise out_of_reach(entry, to_end=not restart) from error
             await self._kill_processes(entry)
             return
         try:
             await asyncio.wait_for(entry.gone.wait(), KILL_TIMEOUT)
         except TimeoutError:
             if not force:
+                again = "restart" if restart else "kill"
                 raise CustodianUnreachable(
-                    f"session {entry.record.label} did not end: try `toowl kill --force {entry.record.label}`"
+                    f"session {entry.record.label} did not end: try `toowl {again} --force {entry.record.label}`"
                 ) from None
             await self._kill_processes(entry)
 

@@ -21,6 +21,7 @@ from toowld.daemon.events import Bus
 from toowld.daemon.keepers import CustodianKeeper
 from toowld.daemon.link import REQUEST_TIMEOUT
 from toowld.daemon.news import News, is_custodian_alive
+from toowld.daemon.reaching import out_of_reach
 from toowld.daemon.reaper import Reaper
 from toowld.daemon.registry import Registry
 from toowld.daemon.starting import Starting, inheritable
@@ -252,17 +253,25 @@ class Lifecycle:
         if info.get("record", {}).get("name") != entry.record.name:  # it was renamed while it did not answer
             self.news.tell_name(entry)
 
-    async def restart(self, entry: Entry, persistent: bool | None) -> list[str]:
+    async def restart(self, entry: Entry, persistent: bool | None, *, force: bool = False) -> list[str]:
         """End the child if it runs, and start a fresh one on the same log.
+
+        Args:
+            force: with SIGKILL at once, and if its custodian can't be reached, that together with it.
 
         Raises:
             ToowlError: it could not be ended, or not be started.
         """
         async with entry.lock:  # from the end to the beginning: nobody else may start it in between
             self._registry.check(entry)
-            _check_written(entry)
+            if not entry.known:
+                raise out_of_reach(entry)
+            if not (
+                force and entry.state is State.UNREACHABLE
+            ):  # then what is in memory only, dies with that
+                _check_written(entry)
             if entry.running:
-                await self.ending.end(entry, force=False, restart=True)
+                await self.ending.end(entry, force=force, restart=True)
                 await self._registry.stored(entry)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
 

@@ -49,14 +49,24 @@ def is_alive(pid: int | None, started: float | None) -> bool:
 
 def sleeps(pid: int | None) -> bool:
     """Whether a process waits for something to happen: it is neither busy nor stopped nor gone."""
+    return _state(pid) == b"S"
+
+
+def is_stopped(pid: int | None) -> bool:
+    """Whether a process was stopped by a signal, or by a debugger."""
+    return _state(pid) in (b"T", b"t")
+
+
+def _state(pid: int | None) -> bytes:
+    """The letter of proc_pid_stat(5); nothing if it is gone."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # `open` takes twice the time
     except OSError:
-        return False
+        return b""
     try:
-        return os.read(fd, 4096).rpartition(b") ")[2][:1] == b"S"
+        return os.read(fd, 4096).rpartition(b") ")[2][:1]
     except ProcessLookupError:
-        return False
+        return b""
     finally:
         os.close(fd)
 

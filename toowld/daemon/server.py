@@ -93,6 +93,7 @@ class Daemon:
             self._screens,
             self._bus,
             self._audit,
+            self._adoption.reach,
             own,
             self._gate,
         )

@@ -96,6 +96,7 @@ class Starting:
         start = self._start_custodian if entry.record.persistent else self._start_here
         entry.gone.clear()
         entry.live = {}
+        entry.obstacle, entry.away = None, False  # what was in the way of the one before, if anything was
         try:
             info = await start(entry, spec)
         except BaseException:

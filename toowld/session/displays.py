@@ -77,8 +77,8 @@ DISPLAYS: Mapping[Kind, Display] = {
     Kind.UNREACHABLE: Display(
         "?",
         "unreachable",
-        "its keeper lives but does not answer, and is left alone until it does: `toowld doctor` tells more, "
-        "`toowl kill --force {label}` ends it",
+        "its keeper lives but does not answer, and is left alone until it does: `toowl reconnect {label}` tries "
+        "again and tells more, `toowl restart --force {label}` kills all that runs in it and starts afresh",
     ),
     Kind.OTHER_VERSION: Display(
         "≠",

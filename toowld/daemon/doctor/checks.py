@@ -251,7 +251,8 @@ def check_custodians(facts: Facts) -> Findings:
             yield warn(
                 "custodians",
                 f"{keeper.session} (pid {keeper.pid}) listens, but does not answer; it is left alone",
-                f"stopped or stuck? kill -CONT {keeper.pid}; only as a last resort kill it: its session ends",
+                f"stopped or stuck? kill -CONT {keeper.pid}; only as a last resort "
+                f"toowl restart --force {keeper.session}: what runs in it ends",
             )
     if stale := [keeper.session for keeper in facts.keepers if keeper.pid is None]:
         yield warn(
