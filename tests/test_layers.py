@@ -6,7 +6,7 @@
                                ← screen ← {daemon, toowl}
 
 A part may use what stands before it in that chain (the arrow points at what is imported). `toowld.errors`,
-`toowld.paths` and `toowld.classes` are for all. Custodian and daemon speak `toowld.wire` with each other and share no
+`toowld.paths`, `toowld.place` and `toowld.classes` are for all. Custodian and daemon speak `toowld.wire` with each other and share no
 code. `toowld.settings` stands beside all that.
 """
 
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "toowld.classes": set(),
     "toowld.errors": set(),
     "toowld.paths": set(),
+    "toowld.place": set(),
     "toowld.wire": set(),
     "toowld.session": {"toowld.wire"},
     "toowld.log": {"toowld.wire", "toowld.session"},
@@ -48,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "toowl": {"toowld.wire", "toowld.client", "toowld.log", "toowld.screen", "toowld.settings"},
 }
-FOR_ALL = {"toowld", "toowld.classes", "toowld.errors", "toowld.paths"}
+FOR_ALL = {"toowld", "toowld.classes", "toowld.errors", "toowld.paths", "toowld.place"}
 
 #: No input, output, clock or chance: the same input gives the same result.
 PURE = [

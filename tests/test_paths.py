@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from toowld.paths import Paths, UnsafeFolder, daemon_socket, resolve, secure_folder
+from toowld.paths import Paths, UnsafeFolder, resolve, secure_folder
+from toowld.place import daemon_socket
 
 
 @pytest.fixture(autouse=True)
 def run_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A /run of our own: the machine may have a toowld in its."""
     folder = tmp_path_factory.mktemp("run")
-    monkeypatch.setattr("toowld.paths._SYSTEM_RUNTIME", str(folder))
+    monkeypatch.setattr("toowld.place._SYSTEM_RUNTIME", str(folder))
     return folder
 
 

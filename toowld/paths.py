@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from toowld.classes import frozen
 from toowld.errors import ToowlError
+from toowld.place import first, runtime_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ _SUN_PATH_MAX = 107
 
 #: Behind the id of a session, in `Paths.following`.
 AGENT, ENVIRONMENT, EXEC_LOCK = ".agent", ".env", ".exec"
-
-#: Where systemd makes the ``RuntimeDirectory=`` of system units.
-_SYSTEM_RUNTIME = "/run"
 
 
 class UnsafeFolder(ToowlError):
@@ -126,53 +124,13 @@ def resolve(env: Mapping[str, str] | None = None) -> Paths:
 
     env = os.environ if env is None else env
     home = Path(env.get("HOME") or Path.home())
-    state = _first(env, ("TOOWL_STATE_DIR", ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "/toowl"))
-    config = _first(env, ("XDG_CONFIG_HOME", "/toowl"))
+    state = first(env, ("TOOWL_STATE_DIR", ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "/toowl"))
+    config = first(env, ("XDG_CONFIG_HOME", "/toowl"))
     return Paths(
-        runtime=Path(_runtime(env)),
+        runtime=Path(runtime_folder(env)),
         state=Path(state or home / ".local/state/toowl"),
         config=Path(config or home / ".config/toowl") / "config.toml",
     )
-
-
-def daemon_socket() -> str:
-    """Where the daemon of our environment listens: `Paths.daemon_socket`, for those who need no more."""
-    return f"{_runtime(os.environ)}/toowld.sock"
-
-
-def _runtime(env: Mapping[str, str]) -> str:
-    return (
-        _first(env, ("TOOWL_RUNTIME_DIR", ""), ("RUNTIME_DIRECTORY", ""))
-        or _of_system_unit()
-        or _first(env, ("XDG_RUNTIME_DIR", "/toowl"))
-        or f"/tmp/toowl-{os.getuid()}"
-    )
-
-
-def _first(env: Mapping[str, str], *candidates: tuple[str, str]) -> str | None:
-    for variable, suffix in candidates:
-        # systemd separates several directories by colons; ours asks for one.
-        if value := env.get(variable, "").split(":")[0]:
-            return os.path.abspath(value) + suffix  # noqa: PTH100 - Path has no such that keeps links
-    return None
-
-
-def _of_system_unit() -> str | None:
-    """The runtime folder that a system unit with ``User=`` us keeps, if there is one.
-
-    ``toowld.service`` has ``/run/toowl``, ``toowld@NAME.service`` has ``/run/toowl-NAME``. To ask who owns them
-    needs no look into the password database, which may be on the network.
-    """
-    try:
-        for name in sorted(os.listdir(_SYSTEM_RUNTIME)):  # noqa: PTH208
-            if name == "toowl" or name.startswith("toowl-"):
-                folder = f"{_SYSTEM_RUNTIME}/{name}"
-                found = os.lstat(folder)
-                if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-                    return folder
-    except OSError:  # no /run, or a folder that goes just now
-        pass
-    return None
 
 
 def secure_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ import sys
 import cbor2
 
 from toowld import __version__
-from toowld.paths import daemon_socket
+from toowld.place import daemon_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

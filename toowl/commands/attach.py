@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from toowl.commands import _quick
 from toowl.commands._current import current_session
-from toowld.paths import daemon_socket
+from toowld.place import daemon_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
