@@ -6,8 +6,8 @@
                                ← screen ← {daemon, toowl}
 
 A part may use what stands before it in that chain (the arrow points at what is imported). `toowld.errors`,
-`toowld.paths`, `toowld.place` and `toowld.classes` are for all. Custodian and daemon speak `toowld.wire` with each other and share no
-code. `toowld.settings` stands beside all that.
+`toowld.paths`, `toowld.place` and `toowld.classes` are for all. Custodian and daemon speak `toowld.wire` with each
+other and share no code. `toowld.settings` stands beside all that.
 """
 
 from __future__ import annotations
