@@ -12,8 +12,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# The suite runs with three workers: most of it waits for processes, and two cores are the least that CI gives.
-# What measures time runs alone, after it; what needs root and a systemd runs alone too.
+# The suite runs with four workers: most of it waits for processes, and two cores are the least that CI gives. What
+# needs root and a systemd runs alone.
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 MINUTES ?= 10
@@ -28,8 +28,7 @@ run: $(VENV)/.installed
 	@TOOWLD_PERSISTENT_SESSIONS=1 $(BIN)/toowl $(ARGS)
 
 test: $(VENV)/.tested lacks
-	$(PYTEST) -n 3 --dist worksteal -m "not e2e and not timing" $(ARGS)
-	$(PYTEST) -m "timing and not e2e" $(ARGS) || [ $$? = 5 ]  # 5: ARGS chose none of them
+	$(PYTEST) -n 4 --dist worksteal -m "not e2e" $(ARGS)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
