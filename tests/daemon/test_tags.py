@@ -24,6 +24,18 @@ def test_tags_stay_with_the_session(sandbox: Sandbox) -> None:
     assert "ci=next, url=http://x/?a=b" in sandbox.toowl("info", "build").stdout
 
 
+def test_a_name_and_tags_at_once(sandbox: Sandbox) -> None:
+    """H3: the one without a name gets one."""
+    sandbox.up()
+    session = sandbox.new("/bin/cat")["id"]
+    sandbox.toowl("tag", session, "--name", "build", "ci=main")
+    assert (ls(sandbox)["build"]["id"], ls(sandbox)["build"]["tags"]) == (session, {"ci": "main"})
+    sandbox.toowl("tag", "build", "--name", "nightly")
+    assert ls(sandbox)["nightly"]["tags"] == {"ci": "main"}
+    refused = sandbox.toowl("tag", "-f", "ci=main", "--name", "x", "a=b", check=False)
+    assert refused.returncode == 2 and "names are unique" in refused.stderr
+
+
 def test_what_can_be_no_tag_is_refused(sandbox: Sandbox) -> None:
     sandbox.up()
     sandbox.new("/bin/cat", name="build")

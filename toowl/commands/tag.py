@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from toowl.commands._connect import connect
+from toowl.commands._connect import connect, notices
 from toowl.commands._options import Parser, command_parser, session_or_current
 from toowl.commands._several import add_group, each, meant
 from toowl.commands._text import safe
@@ -17,7 +17,7 @@ def parser() -> Parser:
     made = command_parser(
         "tag",
         SUMMARY,
-        usage="toowl tag [SESSION] [KEY=VALUE]... [--json] | -f KEY=VALUE... [--yes] KEY=VALUE...",
+        usage="toowl tag [SESSION] [KEY=VALUE]... [--name NAME] [--json] | -f KEY=VALUE... [--yes] KEY=VALUE...",
         description="""Note something of a session, for people and scripts; KEY= takes a note away. Without KEY=VALUE,
         print what is noted. Tags stay with the session until it is forgotten; toowl info and toowl ls --json show
         them.""",
@@ -35,6 +35,7 @@ def parser() -> Parser:
         nargs="*",
         help="id, the beginning of an id, or name (inside a session: that one), and what to note",
     )
+    made.add_argument("--name", metavar="NAME", help="and call it this, as toowl rename does")
     made.add_argument("--json", action="store_true", help="print what is noted as an object")
     add_group(made, "note it of the sessions that fit")
     return made
@@ -55,7 +56,16 @@ def run(argv: list[str]) -> int:
         raise UsageError(
             "what is to be noted of the sessions that fit? say KEY=VALUE; `toowl ls -f …` lists them"
         )
+    if args.filter and args.name is not None:
+        raise UsageError("--name is for one session: names are unique")
     with connect() as client:
+        if args.name is not None:
+            session = session_or_current(words[0] if named else None)
+            renamed = client.request("rename", session=session, name=args.name.strip())
+            notices(renamed)
+            args.sessions = [renamed["id"]]
+            if not changes:
+                return 0
         if changes:
             sessions = meant(client, args, question="Note that of {count}?", suitable=lambda _: True)
             return each(sessions, lambda session: client.request("tag", session=session, tags=changes))
