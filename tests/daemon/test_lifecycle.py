@@ -349,6 +349,17 @@ def test_a_record_outlives_its_custodian_as_long_as_the_child(sandbox: Sandbox) 
     assert not ls(sandbox)
 
 
+def test_a_restart_ends_a_child_that_outlived_its_custodian(sandbox: Sandbox) -> None:
+    sandbox.up()
+    info = sandbox.new("sh", "-c", ignoring("HUP"), name="stubborn")
+    wait_for(lambda: b"ready" in sandbox.output(info["id"]))
+    os.kill(info["custodian_pid"], signal.SIGKILL)
+    wait_displayed(sandbox, "stubborn", "ended (lost)")
+    sandbox.toowl("restart", "--yes", "stubborn")
+    assert not alive(info["pid"])
+    assert sandbox.info("stubborn")["display"] == "detached"
+
+
 def test_remove_refuses_what_runs(sandbox: Sandbox) -> None:
     sandbox.up()
     shell(sandbox, "work")

@@ -15,7 +15,7 @@ from typing import Any
 
 from toowld.daemon import process, restoring, setting
 from toowld.daemon.answering import Answering
-from toowld.daemon.ending import Ending
+from toowld.daemon.ending import Ending, is_child_alive
 from toowld.daemon.entry import Entry
 from toowld.daemon.events import Bus
 from toowld.daemon.keepers import CustodianKeeper
@@ -270,7 +270,7 @@ class Lifecycle:
                 force and entry.state is State.UNREACHABLE
             ):  # then what is in memory only, dies with that
                 _check_written(entry)
-            if entry.running:
+            if entry.running or is_child_alive(entry.record):
                 await self.ending.end(entry, force=force, restart=True)
                 await self._registry.stored(entry)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
