@@ -12,9 +12,10 @@ import pytest
 
 from tests.harness import MACHINE_CANNOT, Sandbox
 
-# A shell without job control starts what runs in its background with SIGINT ignored, and that is inherited by all
-# that the tests start: a Ctrl-C would end nothing.
+# A shell without job control starts what runs in its background with SIGINT ignored, and nohup(1) everything with
+# SIGHUP. That is inherited by all that the tests start: a Ctrl-C, or a terminal that is closed, would end nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
