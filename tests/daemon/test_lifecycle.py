@@ -328,13 +328,19 @@ def test_force_reaches_the_jobs_of_a_shell_that_is_gone(sandbox: Sandbox) -> Non
     assert not alive(info["custodian_pid"])
 
 
-def test_a_record_outlives_its_custodian_as_long_as_the_child(sandbox: Sandbox) -> None:
-    """Z5: the child does not care that its terminal is gone; it is not forgotten before it has ended."""
-    sandbox.up()
+def without_custodian(sandbox: Sandbox) -> dict[str, Any]:
+    """A session called stubborn, whose program does not care that its custodian was killed."""
     info = sandbox.new("sh", "-c", ignoring("HUP"), name="stubborn")
     wait_for(lambda: b"ready" in sandbox.output(info["id"]))
     os.kill(info["custodian_pid"], signal.SIGKILL)
     wait_displayed(sandbox, "stubborn", "ended (lost)")
+    return info
+
+
+def test_a_record_outlives_its_custodian_as_long_as_the_child(sandbox: Sandbox) -> None:
+    """Z5: the child does not care that its terminal is gone; it is not forgotten before it has ended."""
+    sandbox.up()
+    info = without_custodian(sandbox)
     done = sandbox.toowl("rm", "stubborn", check=False)
     assert done.returncode == 4
     assert f"pid {info['pid']}" in done.stderr
@@ -351,10 +357,7 @@ def test_a_record_outlives_its_custodian_as_long_as_the_child(sandbox: Sandbox) 
 
 def test_a_restart_ends_a_child_that_outlived_its_custodian(sandbox: Sandbox) -> None:
     sandbox.up()
-    info = sandbox.new("sh", "-c", ignoring("HUP"), name="stubborn")
-    wait_for(lambda: b"ready" in sandbox.output(info["id"]))
-    os.kill(info["custodian_pid"], signal.SIGKILL)
-    wait_displayed(sandbox, "stubborn", "ended (lost)")
+    info = without_custodian(sandbox)
     sandbox.toowl("restart", "--yes", "stubborn")
     assert not alive(info["pid"])
     assert sandbox.info("stubborn")["display"] == "detached"

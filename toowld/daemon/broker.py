@@ -22,13 +22,13 @@ from toowld.daemon.audit import Audit
 from toowld.daemon.connection import Connection
 from toowld.daemon.entry import Entry
 from toowld.daemon.events import Bus
-from toowld.daemon.following import follow
 from toowld.daemon.lifecycle import Lifecycle
 from toowld.daemon.pages import LOG_PAGE, log_page
 from toowld.daemon.reaching import keeper_of, reached
 from toowld.daemon.registry import Registry
 from toowld.daemon.screens import Screens
 from toowld.daemon.store import Store
+from toowld.daemon.subscribing import follow
 from toowld.daemon.upgrading import upgrade
 from toowld.daemon.watching import Watching
 from toowld.errors import (
