@@ -117,9 +117,9 @@ def _fail(arguments: list[str], message: str, status: int, code: str = ToowlErro
 
         traceback.print_exc()
     if _want_json(arguments):
-        import json
+        from toowl.commands._json import error_line
 
-        line = json.dumps({"error": code, "text": message, "exit_status": status})
+        line = error_line(code, message, status)
     else:
         from toowl.commands._text import safe
 

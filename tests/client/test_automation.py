@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.harness import DEADLINE, Sandbox, wait_for
+from tests.harness import DEADLINE, PAINTED, Sandbox, wait_for
 
 
 def start(sandbox: Sandbox, *args: str, stdout: int | IO[Any] = subprocess.PIPE) -> subprocess.Popen[bytes]:
@@ -286,6 +287,52 @@ def test_objects(sandbox: Sandbox) -> None:
     assert ask("set", "play", "--json")["defaults.size"]["value"] == "smallest"
     assert set(ask("version", "--json")) == {"version"}
     assert sandbox.toowl("new", "--json", check=False).returncode == 2
+
+
+def test_what_is_done_as_objects(sandbox: Sandbox) -> None:
+    sandbox.up()
+
+    def lines(*argv: str) -> list[Any]:
+        done = sandbox.toowl(*argv)
+        assert done.stderr == ""
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    for name in ("one", "two"):
+        sandbox.toowl("new", "--awaiting", "-n", name, "--", "cat")
+    started = lines("start", "one", "two", "--json")
+    assert [(made["name"], made["state"]) for made in started] == [("one", "running"), ("two", "running")]
+    assert "notices" not in started[0]
+    assert lines("tag", "one", "ci=main", "--json")[0]["tags"] == {"ci": "main"}
+    assert lines("tag", "one", "--json") == [{"ci": "main"}]
+    assert lines("tag", "two", "--name", "three", "--json")[0]["name"] == "three"
+    assert [made["name"] for made in lines("reconnect", "one", "--json")] == ["one"]
+    terminal = sandbox.attach_pty("one")
+    terminal.expect(PAINTED)
+    (switched,) = lines("switch", "one", "three", "--json")
+    assert (switched["asked"], switched["to"]["name"]) == (1, "three")
+    wait_for(lambda: sandbox.info("three")["clients"])
+    assert lines("detach", "three", "--json") == [{"session": "three", "detached": 1}]
+    assert terminal.wait() == 0
+    assert lines("detach", "three", "--all", "--json") == [{"session": "three", "detached": 0}]
+    again = json.loads(sandbox.toowl("restart", "one", "--yes", "--json").stdout)
+    assert again["id"] == started[0]["id"] and again["pid"] != started[0]["pid"]
+    os.kill(sandbox.custodians()[started[0]["id"]], signal.SIGKILL)
+    wait_for(lambda: sandbox.info("one")["state"] == "ended")
+    assert [lost["name"] for lost in json.loads(sandbox.toowl("restore", "--json").stdout)] == ["one"]
+    assert [(back["name"], back["state"]) for back in lines("restore", "one", "--json")] == [
+        ("one", "running")
+    ]
+    killed = lines("kill", "-f", "ci=main", "--yes", "--json")
+    assert [(made["name"], made["state"]) for made in killed] == [("one", "ended")]
+    mixed = sandbox.toowl("rm", "nobody", "one", "--json", check=False)
+    assert json.loads(mixed.stdout) == {"id": started[0]["id"], "name": "one"}
+    assert json.loads(mixed.stderr) | {"text": ""} == {
+        "error": "not-found",
+        "text": "",
+        "exit_status": 3,
+        "session": "nobody",
+    }
+    assert mixed.returncode == 3
 
 
 def test_errors_as_objects(sandbox: Sandbox) -> None:

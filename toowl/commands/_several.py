@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from toowl.commands._connect import note
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from toowld.client import Client
 
 
-def each(sessions: Iterable[str], action: Callable[[str], object]) -> int:
+def each(
+    sessions: Iterable[str], action: Callable[[str], Mapping[str, Any] | None], *, as_json: bool = False
+) -> int:
     """Do ``action`` for every session; the exit status is that of the first failure, 0 without one.
+
+    Args:
+        as_json: print what ``action`` returned, an object in a line for each session, and failures as such, too.
 
     Raises:
         DaemonUnreachable: the daemon went away; trying the others is of no use.
@@ -26,13 +31,35 @@ def each(sessions: Iterable[str], action: Callable[[str], object]) -> int:
     status = 0
     for session in dict.fromkeys(sessions):  # each once, in order
         try:
-            action(session)
+            answer = action(session)
         except DaemonUnreachable:
             raise
         except ToowlError as error:
-            note(str(error))
+            tell(error, session, as_json=as_json)
             status = status or error.exit_status
+        else:
+            if as_json and answer is not None:
+                from toowl.commands._json import print_line
+
+                print_line(answer)
     return status
+
+
+def tell(error: ToowlError, session: str, *, as_json: bool) -> None:
+    """Say what failed with one of several sessions: the others go on."""
+    if not as_json:
+        note(str(error))
+        return
+    from toowl.commands._json import error_line
+
+    print(error_line(error.code, str(error), error.exit_status, session=session), file=sys.stderr, flush=True)
+
+
+def add_json(
+    parser: argparse.ArgumentParser, what: str = "print each session as an object, a line each"
+) -> None:
+    """The option ``--json`` of such a command."""
+    parser.add_argument("--json", action="store_true", help=what)
 
 
 def add_group(parser: argparse.ArgumentParser, what: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from typing import Any
 
 from toowl.commands._attaching import label
 from toowl.commands._connect import connect, note
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
-from toowl.commands._several import add_group, each, meant
+from toowl.commands._several import add_group, add_json, each, meant
 from toowld.errors import RefusedError, UsageError
 
 SUMMARY = "make a terminal leave a session, which runs on"
@@ -18,7 +19,7 @@ def parser() -> Parser:
     made = command_parser(
         "detach",
         SUMMARY,
-        usage="toowl detach [SESSION] [--client ID|--all] | -f KEY=VALUE... [--yes]",
+        usage="toowl detach [SESSION] [--client ID|--all] | -f KEY=VALUE... [--yes] [--json]",
         description="""Make a terminal leave a session. The session runs on. Without --client or --all it is the one
         attached terminal, if there is just one. From the attached terminal itself, Ctrl-\\ then d does
         the same. With -f, all terminals leave the sessions that fit: these are listed first, and you are asked.""",
@@ -31,6 +32,7 @@ def parser() -> Parser:
     )
     group.add_argument("--all", action="store_true", help="all clients")
     add_group(made, "have all leave the sessions that fit")
+    add_json(made, "print how many left as an object; with -f a line each")
     return made
 
 
@@ -47,7 +49,9 @@ def run(argv: list[str]) -> int:
         if number is not None or args.all:
             answer = client.request("detach", session=session, client=number, all=args.all)
             detached = answer.get("detached", 0)
-    if not detached:
+    if args.json:
+        print(json.dumps({"session": session, "detached": detached}))
+    elif not detached:
         note(f'nobody was attached to session "{session}"')
     return 0
 
@@ -63,7 +67,11 @@ def _detach_group(args: Namespace) -> int:
             question="Make all leave {count}?",
             suitable=lambda found: found.get("clients"),
         )
-        return each(sessions, lambda session: client.request("detach", session=session, all=True))
+
+        def detach(session: str) -> dict[str, Any]:
+            return {"session": session, **client.request("detach", session=session, all=True)}
+
+        return each(sessions, detach, as_json=args.json)
 
 
 def _the_one(info: dict[str, Any]) -> int | None:

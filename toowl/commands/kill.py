@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, command_parser
-from toowl.commands._several import add_group, each, meant
+from toowl.commands._several import add_group, add_json, each, meant
 
 SUMMARY = "end what runs in sessions"
 
@@ -19,7 +19,7 @@ def parser() -> Parser:
     made = command_parser(
         "kill",
         SUMMARY,
-        usage="toowl kill [SESSION...|-f KEY=VALUE...] [--force] [--yes]",
+        usage="toowl kill [SESSION...|-f KEY=VALUE...] [--force] [--yes] [--json]",
         description="""End everything that runs in the sessions: with SIGHUP, then SIGTERM, then SIGKILL. Their
         scrollback stays, for attach, capture and export, until `toowl rm`. With -f, in all running sessions that fit:
         they are listed first, and you are asked.""",
@@ -37,6 +37,7 @@ def parser() -> Parser:
     )
     add_group(made, "end what runs in the sessions that fit")
     made.add_argument("--force", action="store_true", help="SIGKILL at once, and also what refuses to end")
+    add_json(made)
     return made
 
 
@@ -52,4 +53,5 @@ def run(argv: list[str]) -> int:
         return each(
             sessions,
             lambda session: client.request("kill", session=session, force=args.force, timeout=_PATIENCE),
+            as_json=args.json,
         )

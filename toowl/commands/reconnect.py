@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from toowl.commands._attaching import label
 from toowl.commands._connect import connect
 from toowl.commands._options import Parser, command_parser
-from toowl.commands._several import each
+from toowl.commands._several import add_json, each
 from toowl.commands._text import safe
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def parser() -> Parser:
     made = command_parser(
         "reconnect",
         SUMMARY,
-        usage="toowl reconnect SESSION...",
+        usage="toowl reconnect SESSION... [--json]",
         description="""Have the daemon try now to reach the keepers of sessions that are shown as unreachable, which
         it does by itself every 30 s, and tell what came of it. Nothing is ended: where that is what is left, toowl
         restart --force does it.""",
@@ -32,17 +32,20 @@ def parser() -> Parser:
         ),
     )
     made.add_argument("sessions", metavar="SESSION", nargs="+", help="id, the beginning of an id, or name")
+    add_json(made)
     return made
 
 
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     with connect() as client:
-        return each(
-            args.sessions,
-            lambda session: _tell(client.request("reconnect", session=session, timeout=_PATIENCE)),
-        )
 
+        def reconnect(session: str) -> dict[str, Any]:
+            info = client.request("reconnect", session=session, timeout=_PATIENCE)
+            if not args.json:
+                print(
+                    f"session {safe(label(info))} answers: it is {safe(str(info.get('display')))}", flush=True
+                )
+            return info
 
-def _tell(info: dict[str, Any]) -> None:
-    print(f"session {safe(label(info))} answers: it is {safe(str(info.get('display')))}", flush=True)
+        return each(args.sessions, reconnect, as_json=args.json)

@@ -22,7 +22,7 @@ def parser() -> Parser:
     made = command_parser(
         "restart",
         SUMMARY,
-        usage="toowl restart SESSION [--force] [--persistent|--standard] [--yes]",
+        usage="toowl restart SESSION [--force] [--persistent|--standard] [--yes] [--json]",
         description="""Start the program of a session afresh, with the same id, name and scrollback. What runs
         in it is ended, so you are asked first. With --force that is so even if the session is unreachable.""",
         examples=(
@@ -34,6 +34,7 @@ def parser() -> Parser:
     made.add_argument("--force", action="store_true", help="SIGKILL at once, and also what refuses to end")
     persistence(made, "make it a persistent session", "make it a standard session")
     made.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    made.add_argument("--json", action="store_true", help="print the session as an object")
     return made
 
 
@@ -50,6 +51,10 @@ def run(argv: list[str]) -> int:
             timeout=_PATIENCE,
         )
     notices(answer)
+    if args.json:
+        from toowl.commands._json import print_session
+
+        print_session(answer)
     return 0
 
 

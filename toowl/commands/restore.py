@@ -7,10 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from toowl.commands import _text
+from toowl.commands import _json, _text
 from toowl.commands._attaching import label
 from toowl.commands._connect import connect, note, notices
 from toowl.commands._options import Parser, command_parser
+from toowl.commands._several import add_json, tell
 from toowld import errors, wire
 from toowld.errors import DaemonUnreachable, ToowlError, UsageError
 from toowld.wire.login import login_variables
@@ -34,7 +35,7 @@ def parser() -> Parser:
     made = command_parser(
         "restore",
         SUMMARY,
-        usage="toowl restore [SESSION...] | --all",
+        usage="toowl restore [SESSION...] | --all [--json]",
         description="""Bring back sessions that were lost: with the machine, with their keeper, or (standard sessions)
         with their daemon. Each gets a fresh shell below its scrollback, in the same folder, with the same
         environment and size, and stays detached. A session that ran a command, or was made with --on-restore,
@@ -44,6 +45,7 @@ def parser() -> Parser:
     )
     made.add_argument("sessions", metavar="SESSION", nargs="*", help="id, the beginning of an id, or name")
     made.add_argument("--all", action="store_true", help="all that were lost, at once")
+    add_json(made, "print each session as an object, a line each; without SESSION a list of objects")
     return made
 
 
@@ -53,13 +55,15 @@ def run(argv: list[str]) -> int:
         raise UsageError("--all restores all sessions: name none, or leave --all out")
     with connect(autostart=True) as client:
         if args.sessions:
-            return _restore(client, list(dict.fromkeys(args.sessions)), {})
+            return _restore(client, list(dict.fromkeys(args.sessions)), {}, as_json=args.json)
         lost = [session for session in client.request("list")["sessions"] if session.get("restorable")]
         _warn_of_damage(client)
         if args.all:
-            return _restore(
-                client, [str(session["id"]) for session in lost], {s["id"]: label(s) for s in lost}
-            )
+            names = {str(session["id"]): label(session) for session in lost}
+            return _restore(client, list(names), names, as_json=args.json)
+    if args.json:
+        _json.print_list(lost)
+        return 0
     return _print(lost)
 
 
@@ -88,19 +92,22 @@ def _print(lost: Sequence[dict[str, Any]]) -> int:
     return 0
 
 
-def _restore(client: Client, sessions: Sequence[str], names: dict[str, str]) -> int:
+def _restore(client: Client, sessions: Sequence[str], names: dict[str, str], *, as_json: bool) -> int:
     """Bring them back, some at a time; the exit status is that of the first failure."""
     env = pack_text(login_variables(os.environ))
     status = restored = 0
     for first in range(0, len(sessions), _AT_ONCE):
         for session, answer in _ask(client, sessions[first : first + _AT_ONCE], env):
             if isinstance(answer, ToowlError):
-                note(str(answer))
+                tell(answer, session, as_json=as_json)
                 status = status or answer.exit_status
+                continue
+            restored += 1
+            notices(answer)
+            if as_json:
+                _json.print_line(answer)
             else:
-                restored += 1
                 print(f"restored {_text.safe(names.get(session) or label(answer))}", flush=True)
-                notices(answer)
     if not sessions:
         note("nothing was lost")
     elif len(sessions) > 1 and restored < len(sessions):

@@ -14,7 +14,7 @@ def parser() -> Parser:
     made = command_parser(
         "switch",
         SUMMARY,
-        usage="toowl switch [SESSION] OTHER [--client ID]",
+        usage="toowl switch [SESSION] OTHER [--client ID] [--json]",
         description="""Have the terminals that are attached to SESSION (inside a session: to that one) go to OTHER:
         they are attached there, and then leave. If OTHER can't be attached, they stay, and say why. Both sessions run
         on. A terminal that only watches does so in OTHER too.""",
@@ -31,6 +31,7 @@ def parser() -> Parser:
         help="id, the beginning of an id, or name (inside a session: that one), and of the session to go to",
     )
     made.add_argument("--client", metavar="ID", type=int, help="only this client; `toowl clients` lists them")
+    made.add_argument("--json", action="store_true", help="print an object: asked (how many terminals), to")
     return made
 
 
@@ -46,7 +47,11 @@ def run(argv: list[str]) -> int:
             f"{answer['unable']} of the terminals can't switch, as their toowl is of an older version: "
             f"detach there, then `toowl attach {label(answer['to'])}`"
         )
-    if answer.get("same"):
+    if args.json:
+        from toowl.commands._json import print_line
+
+        print_line({"asked": answer.get("asked", 0), "to": answer["to"]})
+    elif answer.get("same"):
         note(f"session {label(answer['to'])} is the one to go from: nothing changes")
     elif not answer.get("asked"):
         note(f"nobody is attached to session {session}")

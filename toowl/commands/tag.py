@@ -6,7 +6,7 @@ import json
 
 from toowl.commands._connect import connect, notices
 from toowl.commands._options import Parser, command_parser, session_or_current
-from toowl.commands._several import add_group, each, meant
+from toowl.commands._several import add_group, add_json, each, meant
 from toowl.commands._text import safe
 from toowld.errors import UsageError
 
@@ -17,7 +17,7 @@ def parser() -> Parser:
     made = command_parser(
         "tag",
         SUMMARY,
-        usage="toowl tag [SESSION] [KEY=VALUE]... [--name NAME] [--json] | -f KEY=VALUE... [--yes] KEY=VALUE...",
+        usage="toowl tag [SESSION] [KEY=VALUE]... [--name NAME] | -f KEY=VALUE... [--yes] KEY=VALUE... [--json]",
         description="""Note something of a session, for people and scripts; KEY= takes a note away. Without KEY=VALUE,
         print what is noted. Tags stay with the session until it is forgotten; toowl info and toowl ls --json show
         them.""",
@@ -36,7 +36,7 @@ def parser() -> Parser:
         help="id, the beginning of an id, or name (inside a session: that one), and what to note",
     )
     made.add_argument("--name", metavar="NAME", help="and call it this, as toowl rename does")
-    made.add_argument("--json", action="store_true", help="print what is noted as an object")
+    add_json(made, "print what is noted as an object; with KEY=VALUE each session, a line each")
     add_group(made, "note it of the sessions that fit")
     return made
 
@@ -65,10 +65,18 @@ def run(argv: list[str]) -> int:
             notices(renamed)
             args.sessions = [renamed["id"]]
             if not changes:
+                if args.json:
+                    from toowl.commands._json import print_line
+
+                    print_line(renamed)
                 return 0
         if changes:
             sessions = meant(client, args, question="Note that of {count}?", suitable=lambda _: True)
-            return each(sessions, lambda session: client.request("tag", session=session, tags=changes))
+            return each(
+                sessions,
+                lambda session: client.request("tag", session=session, tags=changes),
+                as_json=args.json,
+            )
         session = session_or_current(words[0] if named else None)
         tags = client.request("info", session=session).get("tags") or {}
     if args.json:

@@ -292,8 +292,9 @@ class Broker:
         return entry.info()
 
     async def _remove(self, params: Params) -> Mapping[str, Any]:
-        await self._lifecycle.ending.remove(self._registry.find(params.text("session")))
-        return {}
+        entry = self._registry.find(params.text("session"))
+        await self._lifecycle.ending.remove(entry)
+        return {"id": entry.record.id, "name": entry.record.name}
 
     async def _restart(self, params: Params) -> Mapping[str, Any]:
         entry = self._registry.find(params.text("session"))
