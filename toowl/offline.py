@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cbor2
-
+from toowld import cbor
 from toowld.errors import SessionAmbiguous, SessionNotFound
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ def recorded(paths: Paths, session_id: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         with (paths.session(session_id) / "record").open("rb") as file:
-            value = cbor2.loads(file.read(_MAX_RECORD))
-    except (OSError, ValueError, cbor2.CBORError):
+            value = cbor.loads(file.read(_MAX_RECORD))
+    except (OSError, ValueError, cbor.CBORError):
         pass  # missing or damaged: the log beside it may be whole
     else:
         if isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 What lives where, from the inside out. A package may import only what stands above it:
 
-``errors``, ``paths``, ``classes``   shared by everything
+``errors``, ``paths``, ``classes``, ``cbor``   shared by everything
 ``wire``       PURE  messages and their bytes; the only part that clients need
 ``session``    PURE  the session engine: events in, effects out
 ``log``              the scrollback log: format (pure), writer, reader, cast export

@@ -13,9 +13,7 @@ import _socket  # socket would build a dozen enums
 import os
 import sys
 
-import cbor2
-
-from toowld import __version__
+from toowld import __version__, cbor
 from toowld.place import daemon_socket
 
 TYPE_CHECKING = False
@@ -34,7 +32,7 @@ class Unusable(Exception):
 
 def frame(message: list[Any]) -> bytes:
     """A message as one frame: length, then CBOR."""
-    body: bytes = cbor2.dumps(message)
+    body: bytes = cbor.dumps(message)
     return len(body).to_bytes(4, "big") + body
 
 
@@ -47,7 +45,7 @@ def ask(method: str, params: dict[str, Any] | None = None, timeout: float = 5.0)
     stream = begin(method, params or {}, timeout)
     try:
         return _answer(stream)
-    except (OSError, ValueError, LookupError, TypeError, cbor2.CBORError) as error:
+    except (OSError, ValueError, LookupError, TypeError, cbor.CBORError) as error:
         raise Unusable from error
     finally:
         stream.close()
@@ -103,7 +101,7 @@ def _next(stream: _socket.socket, buffer: bytearray) -> tuple[list[Any], bytearr
             needed += length
         if needed > 4 and len(buffer) >= needed:
             body = bytes(buffer[4:needed])
-            message = cbor2.loads(
+            message = cbor.loads(
                 body, max_depth=_MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
             )
             if type(message) is not list or not message or type(message[0]) is not int:

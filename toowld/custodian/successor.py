@@ -10,9 +10,7 @@ import os
 import socket
 from typing import Any
 
-import cbor2
-
-from toowld import __version__
+from toowld import __version__, cbor
 from toowld.custodian.keeper import Custodian
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.upgrade import FORM
@@ -32,7 +30,7 @@ def _read(fd: int) -> dict[str, Any]:
     data = b""
     while piece := os.pread(fd, 1 << 20, len(data)):
         data += piece
-    state: dict[str, Any] = cbor2.loads(data)
+    state: dict[str, Any] = cbor.loads(data)
     if state["form"] > FORM:
         raise ValueError(f"what it leaves is of form {state['form']}, and this is toowl {__version__}")
     return state

@@ -21,8 +21,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import cbor2
-
+from toowld import cbor
 from toowld.classes import frozen
 from toowld.custodian.loop import EpollLoop
 from toowld.errors import UpgradeFailed
@@ -157,7 +156,7 @@ class Upgrade:
         self._set_timer(self._until, self._fail, "it did not say in time whether it could")
 
     def _write_state(self, keep: Callable[[int], int]) -> None:
-        data = memoryview(cbor2.dumps({"form": FORM, **self._freeze(keep)}))
+        data = memoryview(cbor.dumps({"form": FORM, **self._freeze(keep)}))
         os.ftruncate(self._state, 0)
         at = 0
         while at < len(data):

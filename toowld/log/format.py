@@ -25,8 +25,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-import cbor2
-
+from toowld import cbor
 from toowld.classes import frozen
 from toowld.wire.messages import Size
 
@@ -95,7 +94,7 @@ class LogRecord:
         if self.type != MARK:
             return {}
         try:
-            found = cbor2.loads(
+            found = cbor.loads(
                 self.payload, max_depth=_MARK_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
             )
         except Exception:  # noqa: BLE001 - a hostile payload reaches more than CBORDecodeError
@@ -129,10 +128,10 @@ def pack_mark(kind: str, fields: dict[str, Any]) -> bytes:
     """The payload of a MARK. One that is too long (an argv of megabytes) keeps only its kind."""
     fields = {"kind": kind, **fields}
     try:
-        payload: bytes = cbor2.dumps(fields)
+        payload: bytes = cbor.dumps(fields)
     except UnicodeEncodeError:  # undecodable bytes of an argv or a path are lone surrogates in Python
-        payload = cbor2.dumps(_encodable(fields))
-    return payload if len(payload) <= 64 << 10 else cbor2.dumps({"kind": kind, "shortened": True})
+        payload = cbor.dumps(_encodable(fields))
+    return payload if len(payload) <= 64 << 10 else cbor.dumps({"kind": kind, "shortened": True})
 
 
 def _encodable(value: Any) -> Any:

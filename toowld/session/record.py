@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import cbor2
-
+from toowld import cbor
 from toowld.classes import field, fields, frozen, replace
 from toowld.errors import ToowlError
 from toowld.session.sizes import SizePolicy, size_policy
@@ -229,7 +228,7 @@ def _is_limit(name: object, pair: object) -> bool:
 
 def encode(record: Record) -> bytes:
     """The bytes that are stored. Environment and arguments that are not UTF-8 keep their bytes."""
-    data: bytes = cbor2.dumps({"form": FORM, **pack_text(record.to_map())})
+    data: bytes = cbor.dumps({"form": FORM, **pack_text(record.to_map())})
     return data
 
 
@@ -240,7 +239,7 @@ def decode(data: bytes) -> Record:
         BadRecord: they are damaged, or no record.
     """
     try:
-        values = cbor2.loads(data, max_depth=8, allow_indefinite=False)
+        values = cbor.loads(data, max_depth=8, allow_indefinite=False)
     except Exception as error:  # damaged bytes reach any of cbor2's tag decoders
         raise BadRecord(f"the record is damaged: {error}") from error
     if not isinstance(values, dict):

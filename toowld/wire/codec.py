@@ -12,8 +12,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-import cbor2
-
+from toowld import cbor
 from toowld.classes import fields
 from toowld.errors import LocalProtocolError, RemoteProtocolError, VersionMismatch
 from toowld.wire import messages
@@ -92,8 +91,8 @@ def encode(message: Message) -> bytes:
     """
     names = _FIELDS[message.TAG][0]
     try:
-        body: bytes = cbor2.dumps([message.TAG, *(_sendable(getattr(message, name)) for name, _ in names)])
-    except (cbor2.CBOREncodeError, UnicodeEncodeError) as error:
+        body: bytes = cbor.dumps([message.TAG, *(_sendable(getattr(message, name)) for name, _ in names)])
+    except (cbor.CBOREncodeError, UnicodeEncodeError) as error:
         raise LocalProtocolError(f"can't send {type(message).__name__}: {error}") from error
     if len(body) > MAX_FRAME:
         raise LocalProtocolError(f"{type(message).__name__} of {len(body)} bytes is over {MAX_FRAME}")
@@ -117,7 +116,7 @@ def decode_body(body: bytes) -> Message:
     """
     stream = io.BytesIO(body)  # `loads` would not tell where the item ends
     try:
-        value = cbor2.load(
+        value = cbor.load(
             stream,
             semantic_decoders=_NO_TAGS,
             max_depth=MAX_DEPTH,
