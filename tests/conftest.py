@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness import MACHINE_CANNOT, Sandbox
 
@@ -16,6 +17,10 @@ from tests.harness import MACHINE_CANNOT, Sandbox
 # SIGHUP. That is inherited by all that the tests start: a Ctrl-C, or a terminal that is closed, would end nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# A busy machine makes no test fail. The rest of the profile stays: in CI Hypothesis has one of its own.
+settings.register_profile("toowl", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("toowl")
 
 
 @pytest.fixture

@@ -265,6 +265,11 @@ class Sandbox:
             )
         return text
 
+    def configure(self, text: str) -> None:
+        """Write ``config.toml``; a daemon that runs does not know of it yet."""
+        self.paths.config.parent.mkdir(parents=True, exist_ok=True)
+        self.paths.config.write_text(text)
+
     def client(self, timeout: float = 5.0) -> Any:
         """A blocking `toowld.client.Client` on the daemon."""
         from toowld.client import Client

@@ -133,7 +133,7 @@ class _Text(HTMLParser):
         assert not [name for name, _ in attrs if name.startswith("on")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.one_of(FRAGMENT, st.text(max_size=20).map(lambda text: text.encode("utf-8", "replace"))),

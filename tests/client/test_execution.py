@@ -33,7 +33,7 @@ RUNS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(RUNS), st.lists(st.integers(0, 250)))
 def test_however_it_is_cut(run: tuple[bytes, str | None, bytes, int | None], cuts: list[int]) -> None:
     data, word, wanted, status = run
@@ -109,7 +109,7 @@ def test_what_is_typed_as_it_is() -> None:
             line(command, None, None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1))
 @pytest.mark.parametrize(("shell", "family"), [("dash", "sh"), ("bash", "sh"), ("fish", "fish")])
 def test_any_text_arrives(shell: str, family: str, text: str) -> None:

@@ -43,7 +43,7 @@ def left(terminal: Terminal) -> dict[str, object]:
     return {what: value for what, value in found.items() if value}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_STREAM)
 @example([b"\x1b(0", b"\x1b[?1049h", b"\x1b8"])  # what the main screen's cursor has comes back with it
 @example([b"\x1b[31m", b"\x1b[?1049h", b"\x1b[m"])

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from toowl.attachment import AWAY_LIMIT, Attachment, Lost, Notice, Phase
@@ -34,7 +34,6 @@ def notices(attachment: Attachment) -> list[str]:
     return [item.text for item in attachment.screen if isinstance(item, Notice)]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_input_is_taken_once_and_in_order_whatever_is_cut(seed: int) -> None:
     """Against the real queue of the custodian; any part of what is under way may be lost with a connection."""

@@ -167,8 +167,7 @@ def test_what_is_asked_is_answered_as_on_the_session_s_screen(kept: Lent) -> Non
 @pytest.mark.parametrize("size", [USUAL, LARGER], ids=["same size", "larger"])
 def test_where_output_was_lost_the_screen_is_right_all_the_same(sandbox: Sandbox, size: Size) -> None:
     """What a program draws in bits and pieces can't be understood from the middle of it."""
-    sandbox.paths.config.parent.mkdir(parents=True)
-    sandbox.paths.config.write_text(f"[daemon]\nscrollback_bytes = {1 << 20}\n")
+    sandbox.configure(f"[daemon]\nscrollback_bytes = {1 << 20}\n")
     sandbox.up()
     kept = Lent(sandbox, True)
     kept.start(

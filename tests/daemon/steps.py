@@ -25,9 +25,8 @@ COUNT_BY_MS = 'exec 9<> <(:); i=0; while :; do printf "count %d\\n" $i; i=$((i+1
 
 def settings(box: Sandbox, **values: float | str) -> None:
     """Write the daemon's settings."""
-    box.paths.config.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{key} = {value}\n" for key, value in values.items())
-    box.paths.config.write_text(f"[daemon]\n{lines}")
+    box.configure(f"[daemon]\n{lines}")
 
 
 def shell(box: Sandbox, name: str, **params: Any) -> dict[str, Any]:

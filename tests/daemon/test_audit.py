@@ -94,11 +94,10 @@ def test_a_session_that_ended_by_itself_says_why(sandbox: Sandbox) -> None:
 
 
 def test_it_is_turned_off_and_on_while_the_daemon_runs(sandbox: Sandbox) -> None:
-    sandbox.paths.config.parent.mkdir(parents=True)
-    sandbox.paths.config.write_text("[audit]\nenabled = false\n")
+    sandbox.configure("[audit]\nenabled = false\n")
     sandbox.up()
     shell(sandbox, "quiet")
-    sandbox.paths.config.write_text("[audit]\nmax_bytes = 4096\nkeep = 2\n")
+    sandbox.configure("[audit]\nmax_bytes = 4096\nkeep = 2\n")
     sandbox.toowld("reload")
     much(sandbox, "quiet", 150)
     wait_for(lambda: sandbox.paths.audit.with_name("audit.jsonl.2").exists(), what="the second older file")

@@ -83,8 +83,7 @@ def test_for_one_that_runs_it_is_told_when_it_holds(sandbox: Sandbox) -> None:
 
 
 def test_where_only_the_settings_say_so_a_session_starts_all_the_same(sandbox: Sandbox) -> None:
-    sandbox.paths.config.parent.mkdir(parents=True)
-    sandbox.paths.config.write_text("[defaults]\nmemory_max = '1G'\n")
+    sandbox.configure("[defaults]\nmemory_max = '1G'\n")
     sandbox.up(TOOWLD_SCOPES="0")
     shell(sandbox, "work")
     assert "has no memory_max: turned off by TOOWLD_SCOPES=0" in sandbox.daemon_text()

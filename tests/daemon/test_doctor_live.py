@@ -87,8 +87,7 @@ def test_a_session_over_a_connection_and_a_weekend(sandbox: Sandbox) -> None:
     assert found["detail"].startswith(
         f"{session}, made over a connection, would end after 2 d with nobody attached"
     )
-    sandbox.paths.config.parent.mkdir(parents=True, exist_ok=True)
-    sandbox.paths.config.write_text('[reaper]\nidle_timeout_remote = "3d"\n')
+    sandbox.configure('[reaper]\nidle_timeout_remote = "3d"\n')
     sandbox.toowld("reload")
     assert "idle timeout" not in findings(sandbox)
 

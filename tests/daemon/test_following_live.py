@@ -199,8 +199,7 @@ def test_nobody_was_attached_yet(sandbox: Sandbox) -> None:
 
 
 def test_what_is_followed_can_be_set(sandbox: Sandbox) -> None:
-    sandbox.paths.config.parent.mkdir(parents=True)
-    sandbox.paths.config.write_text('[environment]\nagent = false\nfollow = ["KITTY_PID", "SSH_AUTH_SOCK"]\n')
+    sandbox.configure('[environment]\nagent = false\nfollow = ["KITTY_PID", "SSH_AUTH_SOCK"]\n')
     sandbox.up()
     session = sandbox.new("sh", name="work", env={**sandbox.env, "SSH_AUTH_SOCK": "/old"})["id"]
     terminal = attach(sandbox, KITTY_PID=7, SSH_AUTH_SOCK="/new", DISPLAY=":1")
@@ -209,7 +208,7 @@ def test_what_is_followed_can_be_set(sandbox: Sandbox) -> None:
     assert found == {"KITTY_PID": "7", "SSH_AUTH_SOCK": "/new"}
     terminal.send('echo "<$SSH_AUTH_SOCK>"\r')
     terminal.expect("</old>")
-    sandbox.paths.config.write_text("")
+    sandbox.configure("")
     sandbox.toowld("reload")
     detach(terminal)
     detach(attach(sandbox, SSH_AUTH_SOCK="/new", DISPLAY=":1"))

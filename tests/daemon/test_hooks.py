@@ -16,8 +16,7 @@ from toowld.settings.file import File
 
 
 def configure(sandbox: Sandbox, text: str) -> None:
-    sandbox.paths.config.parent.mkdir(parents=True, exist_ok=True)
-    sandbox.paths.config.write_text(f"[hooks]\n{text}")
+    sandbox.configure(f"[hooks]\n{text}")
 
 
 def lines(sandbox: Sandbox) -> list[str]:

@@ -622,7 +622,7 @@ def test_settings_are_read_again_at_hangup(sandbox: Sandbox) -> None:
     settings(sandbox, tick=0.1, ended_retention=0)
     os.kill(sandbox.daemon_pid, signal.SIGHUP)
     wait_for(lambda: not listed(sandbox))
-    sandbox.paths.config.write_text("[daemon]\nscrollback_bytes = 'many'\n")
+    sandbox.configure("[daemon]\nscrollback_bytes = 'many'\n")
     os.kill(sandbox.daemon_pid, signal.SIGHUP)
     wait_for(lambda: "the settings stay as they were" in sandbox.daemon_text())
     assert json.loads(sandbox.toowld("status", "--json").stdout)["pid"] == sandbox.daemon_pid

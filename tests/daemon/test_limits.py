@@ -320,8 +320,7 @@ def test_whose_size_a_session_has_stays_with_it(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_bad_setting_is_named(sandbox: Sandbox, text: str, told: str) -> None:
-    sandbox.paths.config.parent.mkdir(parents=True)
-    sandbox.paths.config.write_text(text)
+    sandbox.configure(text)
     done = sandbox.toowld(check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"toowld: {sandbox.paths.config}:")

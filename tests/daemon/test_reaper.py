@@ -389,7 +389,7 @@ _STEPS = st.one_of(
 )
 
 
-@settings_of_hypothesis(max_examples=40, deadline=None)
+@settings_of_hypothesis(max_examples=40)
 @given(st.lists(_STEPS, max_size=40))
 @example([("wait", 400), ("wait", 400), ("attach", 0), ("detach", 0)])
 def test_never_sooner_than_allowed_and_some_time_for_sure(steps: list[tuple[str, int]]) -> None:
@@ -447,8 +447,7 @@ def test_never_sooner_than_allowed_and_some_time_for_sure(steps: list[tuple[str,
 
 
 def eager(box: Sandbox, more: str = "") -> None:
-    box.paths.config.parent.mkdir(parents=True, exist_ok=True)
-    box.paths.config.write_text(f"[daemon]\ntick = 0.05\nended_retention = 0.01\n[reaper]\n{more}")
+    box.configure(f"[daemon]\ntick = 0.05\nended_retention = 0.01\n[reaper]\n{more}")
 
 
 def test_left_alone_a_session_ends_and_says_why(sandbox: Sandbox) -> None:

@@ -16,11 +16,6 @@ from toowld.settings.schema import GATE
 HOST = "me@host"
 
 
-def write(box: Sandbox, text: str) -> None:
-    box.paths.config.parent.mkdir(parents=True, exist_ok=True)
-    box.paths.config.write_text(text)
-
-
 def shown(box: Sandbox, *words: str) -> dict[str, Any]:
     """``toowl config show --json``: key → (value, origin)."""
     found = json.loads(box.toowl("config", "show", "--json", *words).stdout)
@@ -29,8 +24,7 @@ def shown(box: Sandbox, *words: str) -> dict[str, Any]:
 
 def test_every_value_is_shown_with_where_it_comes_from(sandbox: Sandbox) -> None:
     """I1, I6: default, file, environment, connection, session."""
-    write(
-        sandbox,
+    sandbox.configure(
         f"[daemon]\ntick = '1min'\n[defaults]\nsize = 'latest'\n[connections.'{HOST}']\npersistent = false\n",
     )
     sandbox.up(TOOWLD_DAEMON_SCAN_TIMEOUT="3s")
@@ -63,7 +57,7 @@ def test_every_value_is_shown_with_where_it_comes_from(sandbox: Sandbox) -> None
 
 def test_without_a_daemon_a_file_is_shown_and_checked(sandbox: Sandbox) -> None:
     assert "not there" in sandbox.toowl("config", "check").stdout
-    write(sandbox, "[daemon]\ntick = 5\n")
+    sandbox.configure("[daemon]\ntick = 5\n")
     assert sandbox.toowl("config", "check").stdout == f"{sandbox.paths.config}: all right\n"
     done = sandbox.toowl("config", "show", "daemon.tick")
     assert done.stdout == f"{sandbox.paths.config}:2  daemon.tick = 5\n"
@@ -85,7 +79,7 @@ def test_without_a_daemon_a_file_is_shown_and_checked(sandbox: Sandbox) -> None:
 
 def test_the_levels_of_persistence(sandbox: Sandbox) -> None:
     """I1, on real sessions: the narrowest that says something decides."""
-    write(sandbox, f"[defaults]\npersistent = false\n[connections.'{HOST}']\npersistent = true\n")
+    sandbox.configure(f"[defaults]\npersistent = false\n[connections.'{HOST}']\npersistent = true\n")
     sandbox.up()
     assert sandbox.new("/bin/cat")["persistent"] is False
     assert sandbox.new("/bin/cat", connection=HOST)["persistent"] is True
@@ -96,7 +90,7 @@ def test_the_levels_of_persistence(sandbox: Sandbox) -> None:
 
 def test_behind_a_closed_gate_nothing_is_persistent_and_that_is_told(sandbox: Sandbox) -> None:
     """I3, X3: the variable is named."""
-    write(sandbox, "[defaults]\npersistent = true\n")
+    sandbox.configure("[defaults]\npersistent = true\n")
     sandbox.up(False)
     done = sandbox.toowl("new", "-d", "-n", "work", "--", "/bin/cat")
     assert GATE in done.stderr and "standard session" in done.stderr and len(done.stderr.splitlines()) == 1
@@ -185,14 +179,14 @@ def test_what_can_not_be_set_is_refused(sandbox: Sandbox) -> None:
 def test_reload_tells_what_is_different_and_keeps_all_if_something_is_wrong(sandbox: Sandbox) -> None:
     settings(sandbox, tick=20)
     sandbox.up()
-    write(sandbox, "[daemon]\ntick = 10\n[defaults]\nsize = 'latest'\n")
+    sandbox.configure("[daemon]\ntick = 10\n[defaults]\nsize = 'latest'\n")
     told = sandbox.toowld("reload").stdout
     assert told.splitlines() == [
         "daemon.tick = 10 (was 20): heeded at once",
         'defaults.size = "latest" (was "smallest"): heeded for sessions that are made from now on',
     ]
     assert sandbox.toowld("reload").stdout == ""
-    write(sandbox, "[daemon]\ntick = 10\n\ntik = 3\n[defaults]\nsize = 'smallest'\n")
+    sandbox.configure("[daemon]\ntick = 10\n\ntik = 3\n[defaults]\nsize = 'smallest'\n")
     refused = sandbox.toowld("reload", check=False)
     assert refused.returncode == 1 and f"{sandbox.paths.config}:4: unknown key 'daemon.tik'" in refused.stderr
     os.kill(sandbox.daemon_pid, signal.SIGHUP)

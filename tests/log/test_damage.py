@@ -99,7 +99,7 @@ def damage(segments: list[Path], kind: str, which: int, where: int, value: int) 
     path.write_bytes(content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(

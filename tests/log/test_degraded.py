@@ -146,7 +146,7 @@ def test_told_after_close(tmp_path: Path) -> None:
     assert held(tmp_path) == b"onetwo"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(

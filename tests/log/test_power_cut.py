@@ -137,7 +137,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=STEPS, seed=st.integers(0, 1 << 32), first=st.sampled_from([0, SEQ_LEAP]))
 def test_any_power_cut(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], seed: int, first: int

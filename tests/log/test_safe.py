@@ -57,7 +57,7 @@ def safe_places(tokens: list[bytes]) -> set[int]:
     return places
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     tokens=st.lists(TOKENS, min_size=1, max_size=12), where=st.integers(0, 1 << 16), piece=st.integers(1, 50)
 )

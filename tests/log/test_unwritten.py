@@ -29,7 +29,7 @@ def pages(log: toowld.log.writer.LogWriter, seq: int, limit: int) -> Iterator[Lo
         yield from records
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 1 << 32), limit=st.sampled_from([1, 300, 1 << 20]))
 def test_nothing_is_missed_and_nothing_told_twice(
     tmp_path_factory: pytest.TempPathFactory, seed: int, limit: int

@@ -122,7 +122,7 @@ def test_seqs_are_not_used_again(tmp_path: Path) -> None:
     assert GapMark(4, 100, "missing") in list(LogReader(tmp_path).records())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     pieces=st.lists(st.binary(max_size=3000), max_size=40),
     limit=st.integers(min_value=1, max_value=60_000),

@@ -16,7 +16,7 @@ from toowld.wire.messages import Size
 _SIZE = Size(rows=10, cols=24)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(FRAGMENT, max_size=40), st.lists(FRAGMENT, max_size=40))
 def test_a_snapshot_goes_on_exactly(before: list[bytes], after: list[bytes]) -> None:
     with Model(_SIZE) as first:

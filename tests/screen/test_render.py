@@ -28,7 +28,7 @@ def _model(output: bytes, size: Size = _SIZE) -> Model:
     return model
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_STREAM)
 def test_any_output_is_painted_exactly(stream: list[bytes]) -> None:
     state = _model(b"".join(stream)).state()
@@ -38,7 +38,7 @@ def test_any_output_is_painted_exactly(stream: list[bytes]) -> None:
     assert differences(second, hop(second).state()) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_STREAM, st.lists(LATER, max_size=40))
 def test_what_comes_later_looks_the_same(stream: list[bytes], later: list[bytes]) -> None:
     first = _model(b"".join(stream))
@@ -66,7 +66,7 @@ def _cuts(state: Terminal, cols: int) -> bool:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example([b"\x1b[?47h", "漢字".encode()], 1, 1)
 @given(_STREAM, st.integers(1, 30), st.integers(1, 50))
 def test_another_size_is_the_resized_terminal(stream: list[bytes], rows: int, cols: int) -> None:
@@ -77,7 +77,7 @@ def test_another_size_is_the_resized_terminal(stream: list[bytes], rows: int, co
     assert differences(state, hop(state).state()) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_STREAM, st.integers(1, 30), st.integers(1, 50))
 def test_a_viewer_of_another_size_sees_a_part(stream: list[bytes], rows: int, cols: int) -> None:
     """Cut off or with space around it, and every cell where it was."""

@@ -62,7 +62,7 @@ def seen(session: Model, size: Size) -> list[str]:
         max_size=20,
     )
 )  # fmt: skip
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_the_picture_is_cut_off_or_padded(size: Size, parts: list[bytes]) -> None:
     """However it is cut into frames."""
     window = Window(size)

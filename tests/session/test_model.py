@@ -169,7 +169,7 @@ class Sessions(RuleBasedStateMachine):
 
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=80, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -249,7 +249,7 @@ def viewed() -> Session:
     return Session(seq=70 * KIB, size=size, ended=Ended(70 * KIB, "exited", 0, None))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([fresh, viewed]),
     st.sampled_from(SessionState),

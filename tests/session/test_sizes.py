@@ -183,7 +183,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SizePolicy), st.lists(steps, max_size=30))
 def test_whatever_they_do_it_is_the_right_one_s(
     policy: SizePolicy, done: list[tuple[str, int, Size | None]]

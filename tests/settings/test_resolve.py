@@ -84,6 +84,7 @@ def test_environment_goes_before_file_goes_before_default(full: str) -> None:
     samples = {
         schema.Kind.FLAG: ("true", "false", True, False),
         schema.Kind.WORD: ("'latest'", "smallest", "latest", "smallest"),
+        schema.Kind.TEXT: ("'a'", "b", "a", "b"),
         schema.Kind.TEXTS: ('["A"]', "B", ("A",), ("B",)),
     }
     in_file, in_environment, first, second = samples.get(

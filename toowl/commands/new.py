@@ -25,7 +25,7 @@ def parser() -> Parser:
         usage="toowl new [-d|--awaiting] [--json] [-n NAME] [--cwd DIR] [--env K=V]... [--persistent|--standard] "
         "[--size smallest|latest] [--on-restore CMDLINE] [--idle-timeout TIME] [--ttl TIME] [--memory-max BYTES] "
         "[--cpu-quota PERCENT] [--tasks-max COUNT] [-- CMD ARG...]",
-        description="""Make a session that runs CMD, or your login shell, and attach this terminal to it. The session
+        description="""Make a session that runs CMD, or your shell, and attach this terminal to it. The session
         gets your environment, umask and limits, and the folder that you are in. Starts the daemon if none runs.""",
         examples=(
             ("toowl new -n work", "a shell called work"),

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -141,8 +142,9 @@ class Starting:
         env.setdefault("HOME", account.pw_dir)
         env.setdefault("USER", account.pw_name)
         env.setdefault("LOGNAME", account.pw_name)
-        env.setdefault("SHELL", account.pw_shell or "/bin/sh")
         env.setdefault("PATH", os.defpath)
+        wanted = self._settings().of_session(record.settings, record.connection).shell
+        shell = env["SHELL"] = _shell(wanted, env, account)
         if env.get("TERM", "dumb") in ("dumb", "unknown", ""):
             env["TERM"] = "xterm-256color"
         env["TOOWL_SESSION"] = record.id
@@ -153,7 +155,7 @@ class Starting:
             env["SSH_AUTH_SOCK"] = str(self._paths.agent(record.id))
         if record.name:
             env["TOOWL_NAME"] = record.name
-        argv, argv0 = restoring.program(before, account.pw_shell or "/bin/sh", asked_for=asked_for)
+        argv, argv0 = restoring.program(before, shell, asked_for=asked_for)
         folder = str(self._store.folder(record.id))
         if before is record:
             return Spec(record, folder, argv, argv0, env, following=following)
@@ -234,3 +236,12 @@ def inheritable(env: dict[str, str]) -> dict[str, str]:
         for name, value in env.items()
         if name not in _NOT_INHERITED and not name.startswith(_PREFIXES_NOT_INHERITED)
     }
+
+
+def _shell(wanted: str, env: Mapping[str, str], account: pwd.struct_passwd) -> str:
+    """The shell of a session: the ``wanted`` one, or that of its environment, as in tmux, or of the account."""
+    if wanted:
+        return shutil.which(wanted, path=env["PATH"]) or wanted  # if it can't be started, the user is told so
+    shell = env.get("SHELL", "")
+    usable = shell.startswith("/") and shutil.which(shell) is not None
+    return shell if usable else account.pw_shell or "/bin/sh"

@@ -102,6 +102,15 @@ class Defaults:
         session=True,
         hint=f"as {GATE} says",
     )
+    shell: str = _key(
+        "",
+        Kind.TEXT,
+        "the shell of sessions that are made without a command, as a path or a name; empty: the one that SHELL names "
+        "where a session is made, or else that of the user's account",
+        takes=Takes.CHILD,
+        connection=True,
+        session=True,
+    )
     size: str = _key(
         "smallest",
         Kind.WORD,
