@@ -1,107 +1,35 @@
-"""A private toowl world for tests that run real processes, and the ways to wait for things in it.
-
-`Sandbox` owns short temporary folders, an environment that points every part of toowl at them, the daemon,
-and every process that was started in there: at the end all are killed by pid and waited for, whatever the
-test did.
-`Terminal` is a user at a real PTY. `wait_for` is how a test waits: for a condition, never for time.
-
-Nothing here knows how the parts work inside; it uses what a user has: programs, sockets, /proc.
-"""
+"""A private toowl world for tests that run real processes."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
-import pytest
 
+from tests.harness.processes import await_end, belonging, describe, now, peer_pid
+from tests.harness.terminal import Terminal
+from tests.harness.waiting import DEADLINE, wait_for
 from toowld.paths import Paths
 
-T = TypeVar("T")
-Typed = bytes | str
-
-#: Generous: two busy cores, and a failure must mean "never" rather than "late".
-DEADLINE = 20.0
-
-#: The part of a skip reason that CI accepts: what no package can give this kind of machine.
-MACHINE_CANNOT = "machine cannot: "
-
-#: The end of what an attach paints before the session's own output: the cursor is shown.
-PAINTED = b"\x1b[?25h"
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def wait_for(condition: Callable[[], T], timeout: float = DEADLINE, what: str = "") -> T:
-    """Ask until ``condition`` gives something true, and return that.
-
-    Raises:
-        AssertionError: it did not within ``timeout`` seconds; the last value is named.
-    """
-    deadline = time.monotonic() + timeout
-    pause = 0.002
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            name = what or getattr(condition, "__name__", "condition")
-            raise AssertionError(f"waited {timeout:g} s for {name}; last value: {value!r}")
-        time.sleep(pause)
-        pause = min(pause * 1.25, 0.05)  # what is waited for needs the processor too
-
-
-def need_program(*names: str) -> None:
-    """Skip the test where a program is not installed (in CI that is a failure: install it there)."""
-    if missing := [name for name in names if shutil.which(name) is None]:
-        pytest.skip(f"needs {', '.join(missing)}")
-
-
-def machine_cannot(what: str) -> None:
-    """Skip the test because this kind of machine can't do it; accepted in CI too."""
-    pytest.skip(MACHINE_CANNOT + what)
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs (a zombie does not)."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def peer_pid(path: Path) -> int | None:
-    """The pid of whoever listens on a Unix socket, None if nobody does. Works on a stopped process too."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as link:
-        try:
-            link.connect(os.fspath(path))
-        except OSError:
-            return None
-        pid, _uid, _gid = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return int(pid)
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Sandbox:
     """One toowl namespace in folders of its own. Use as a context manager, or as the fixture ``sandbox``."""
 
     def __init__(self) -> None:
+        self._begun = now()
         # Directly below /tmp: a custodian's socket path has to fit sun_path.
         self.root = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
         self.home = self.root / "h"
@@ -329,21 +257,8 @@ class Sandbox:
         return {session: pid for session, pid in found.items() if pid is not None}
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that belongs to this sandbox, however it was started.
-
-        Found by their environment, folder or open files (a process title overwrites /proc/PID/environ, so one
-        of these alone is not enough), by who listens on the custodians' sockets, and by descent.
-        """
-        found: dict[int, psutil.Process] = {}
-        ours = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
-        listening = set(self.custodians().values())
-        for process in psutil.process_iter():
-            if process.pid in ours or not (process.pid in listening or _touches(process.pid, self.root)):
-                continue
-            found[process.pid] = process
-            with contextlib.suppress(psutil.NoSuchProcess):  # gone meanwhile
-                found.update((child.pid, child) for child in process.children(recursive=True))
-        return [process for process in found.values() if alive(process.pid)]
+        """Every process that belongs to this sandbox, however it was started, custodians included."""
+        return belonging(self.root, self._begun, self.custodians().values())
 
     def assert_clean(self, *, allow: Iterable[int] = (), timeout: float = 5) -> None:
         """Fail when a process of this sandbox is left that is not in ``allow``."""
@@ -372,7 +287,7 @@ class Sandbox:
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):  # that is what we want
                     process.kill()
-            _await_end(processes)
+            await_end(processes)
         if self.daemon is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # unkillable: nothing more can be done here
                 self.daemon.wait(1)
@@ -385,144 +300,3 @@ def log_output(reader: Any) -> Iterator[tuple[int, bytes]]:
     for record in reader.records():
         if getattr(record, "type", None) == 1:
             yield record.seq, record.payload
-
-
-def _await_end(processes: Sequence[psutil.Process]) -> None:
-    """Wait a second for the end of killed processes.
-
-    Not psutil's wait: it would take the exit status away from whoever started them.
-    """
-    with contextlib.suppress(AssertionError):  # the next round kills again
-        wait_for(lambda: not any(alive(process.pid) for process in processes), timeout=1)
-
-
-def _touches(pid: int, root: Path) -> bool:
-    """Whether a process has ``root`` in its environment, as its folder, or in an open file."""
-    text = os.fsencode(root)
-    folder = Path(f"/proc/{pid}")
-    try:
-        if text in (folder / "environ").read_bytes():
-            return True
-        links = [folder / "cwd", *(folder / "fd").iterdir()]
-    except OSError:  # gone, or another user's
-        return False
-    for link in links:
-        try:
-            if os.fsencode(link.readlink()).startswith(text):
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def describe(process: psutil.Process) -> str:
-    """A process in a few words, for a message."""
-    try:
-        return f"{process.pid} {' '.join(process.cmdline()) or process.name()}"
-    except psutil.Error:
-        return f"{process.pid} (gone)"
-
-
-class Terminal:
-    """A program at a real PTY, and all that it printed. A thread reads, so it never waits for the test."""
-
-    def __init__(
-        self, argv: Sequence[str], env: dict[str, str], cwd: Path, *, rows: int = 24, cols: int = 80
-    ) -> None:
-        self.pty_fd, tty_fd = pty.openpty()
-        self._output = bytearray()
-        self._takes = threading.Event()
-        self._takes.set()
-        self.resize(rows, cols)
-        try:
-            # setsid(1) makes the PTY the controlling terminal and execs, so the pid is the program's own; a
-            # preexec_fn would do the same, but not safely beside threads.
-            self.process = subprocess.Popen(
-                ["setsid", "--ctty", *argv], stdin=tty_fd, stdout=tty_fd, stderr=tty_fd, env=env, cwd=cwd
-            )
-        finally:
-            os.close(tty_fd)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def output(self) -> bytes:
-        """All that was printed so far."""
-        return bytes(self._output)
-
-    @property
-    def text(self) -> str:
-        return self.output.decode(errors="replace")
-
-    def _read(self) -> None:
-        while True:
-            self._takes.wait()
-            try:
-                data = os.read(self.pty_fd, 65536)
-            except OSError:  # EIO: the other side is closed (Linux, tty(4))
-                return
-            if not data:
-                return
-            self._output += data
-
-    def stall(self) -> None:
-        """Take no more output, but for a piece that is being waited for."""
-        self._takes.clear()
-
-    def go_on(self) -> None:
-        """Take output again."""
-        self._takes.set()
-
-    def send(self, data: bytes | str) -> None:
-        """Type."""
-        view = memoryview(data.encode() if isinstance(data, str) else data)
-        while view:
-            view = view[os.write(self.pty_fd, view) :]
-
-    def expect(self, wanted: bytes | str, *, count: int = 1, timeout: float = DEADLINE) -> None:
-        """Wait until ``wanted`` was printed (``count`` times since the beginning)."""
-        text = wanted.encode() if isinstance(wanted, str) else wanted
-        try:
-            wait_for(lambda: self._output.count(text) >= count, timeout)
-        except AssertionError:
-            end = self.output[-2000:]
-            raise AssertionError(
-                f"waited {timeout:g} s for {text!r} (x {count}); at the end: {end!r}"
-            ) from None
-
-    def forget(self) -> None:
-        """Drop what was printed so far, so that `expect` looks only at what comes."""
-        self._output.clear()
-
-    def resize(self, rows: int, cols: int) -> None:
-        """Give the terminal another size; the program gets SIGWINCH."""
-        fcntl.ioctl(self.pty_fd, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))
-
-    def modes(self) -> list[Any]:
-        """The terminal's settings, to compare before and after."""
-        return termios.tcgetattr(self.pty_fd)
-
-    def wait(self, timeout: float = DEADLINE) -> int:
-        """Wait for the program's end; its exit status (-n for a signal). Its last output is there then."""
-        try:
-            status = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"did not end; the end of the output: {self.output[-2000:]!r}") from None
-        self._reader.join(timeout)
-        return status
-
-    def close(self) -> None:
-        """End the program and the terminal. Never raises."""
-        if self.pty_fd < 0:
-            return
-        self.go_on()
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself
-            self.process.kill()
-        self.process.wait()
-        self._reader.join(1)
-        os.close(self.pty_fd)
-        self.pty_fd = -1
