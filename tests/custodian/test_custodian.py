@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.custodian.world import Link, World, cpu_seconds, fds_of, quiet, status_of
-from tests.harness import DEADLINE, REPOSITORY, alive, wait_for
+from tests.harness import DEADLINE, REPOSITORY, alive, need_inotify, wait_for
 from toowld.wire import (
     Attached,
     Detach,
@@ -42,6 +42,7 @@ BOTH = pytest.mark.parametrize("how", ["fork", "execute"])
 
 @BOTH
 def test_it_has_open_what_it_needs_and_nothing_else(world: World, how: str) -> None:
+    need_inotify()
     pid, _link, child = world.start(ID, how=how)
     names = fds_of(pid)
     assert {names.pop(fd) for fd in (0, 1, 2)} == {"/dev/null"}, "whoever started it keeps its own"
@@ -409,6 +410,7 @@ def test_kill_takes_the_sessions_background_jobs_too(world: World) -> None:
 
 
 def test_its_socket_comes_back(world: World) -> None:
+    need_inotify()
     _pid, _link, child = world.start(ID)
     inode = world.socket(ID).lstat().st_ino
     shutil.rmtree(world.box.paths.runtime, ignore_errors=True)  # it comes back while we are at it

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import need_inotify
 from tests.host.rig import Driver, driven, open_fds
 from toowld.custodian import socketfile
 from toowld.custodian.socketfile import SocketFile
@@ -67,6 +68,7 @@ class Served:
 
 @pytest.fixture
 def served(driver: Driver, path: Path) -> Iterator[Served]:
+    need_inotify()
     served = Served(driver, path)
     yield served
     served.file.close()

@@ -29,7 +29,7 @@ from tests.daemon.steps import (
     stopped,
     wait_displayed,
 )
-from tests.harness import Sandbox, alive, machine_cannot, peer_pid, wait_for
+from tests.harness import Sandbox, alive, machine_cannot, need_inotify, peer_pid, wait_for
 from toowld.daemon import process
 from toowld.session import record as records
 
@@ -137,6 +137,7 @@ def test_a_stopped_custodian_is_never_replaced_and_comes_back(sandbox: Sandbox) 
 
 def test_a_dead_socket_in_place_of_a_live_custodians(sandbox: Sandbox) -> None:
     """Nothing is removed where somebody may be about to come back."""
+    need_inotify()
     settings(sandbox, tick=0.2)
     sandbox.up()
     info = shell(sandbox, "work")

@@ -186,18 +186,29 @@ def trying(info: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("when", ["asked", "tried", "executed"])
 def test_the_daemon_dies_in_the_middle(sandbox: Sandbox, when: str) -> None:
-    sandbox.up()
+    """The new code waits for us while it is tried: on a busy machine that is over before it is seen."""
+    tried, go_on = sandbox.root / "tried", sandbox.root / "go-on"
+    os.mkfifo(go_on)
+    folder = old_package(sandbox)
+    first = "    with socket.socket(fileno=control_fd) as control:\n"
+    waits = f"    open({str(tried)!r}, 'w').close(); open({str(go_on)!r}).close()\n"
+    if when != "asked":
+        change(Path(folder) / "toowld/custodian/successor.py", first, waits + first)
+    sandbox.up(PYTHONPATH=folder)
     info = shell(sandbox, "s")
     pid = ask(sandbox, info["id"], "$$")
     client = sandbox.client()
     client.socket.sendall(encode(Request(5, "upgrade", {"session": "s"})))
     if when != "asked":
-        wait_for(lambda: trying(info))
+        wait_for(tried.exists)
     if when == "executed":
+        go_on.write_bytes(b"")
         wait_for(lambda: not trying(info))
     sandbox.restart()
     client.close()
     assert sandbox.info("s")["custodian_pid"] == info["custodian_pid"]
     assert ask(sandbox, info["id"], "$$") == pid
+    if when == "tried":
+        go_on.write_bytes(b"")
     wait_for(lambda: not trying(info))
     sandbox.toowld("upgrade", "s")
