@@ -57,16 +57,21 @@ lacks:
 	@lacks=; for tool in $(TOOLS); do command -v $$tool >/dev/null || lacks="$$lacks $$tool"; done; \
 	 [ -z "$$lacks" ] || echo "this machine lacks$$lacks: tests that need one of them are skipped"
 
-# The stamps: installed again only when what is to be installed changes. The install is editable, so that a
-# change in the code needs none.
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+# The stamps: installed again only when what is to be installed, or how, changes. The install is editable, so that a
+# change in the code needs none. The `toowl` that a pip before 25.2 writes imports re, which takes half as long as the
+# interpreter itself needs to start.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.installed: pyproject.toml Makefile | $(VENV)/bin/python
 	@echo "installing toowl into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(PIP_INSTALL) 'pip>=25.2'
+	@$(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.tested: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.tested: pyproject.toml Makefile | $(VENV)/bin/python
 	@echo "installing toowl and what its tests need into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@$(PIP_INSTALL) 'pip>=25.2'
+	@$(PIP_INSTALL) --editable '.[test,lint]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/bin/python:
