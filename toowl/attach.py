@@ -14,8 +14,6 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from toowl import banner, picture
 from toowl.attachment import Notice, Phase
@@ -29,6 +27,11 @@ from toowl.terminal import ENDING, RawTerminal, require_terminal
 from toowl.viewing import Viewing
 from toowld import errors, wire
 from toowld.client import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 #: After the chord: how long the session may take to say goodbye.
 _DETACH_TIMEOUT = 2.0

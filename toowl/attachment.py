@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from toowl import outcomes
 from toowl.banner import byte_count
@@ -24,6 +22,11 @@ from toowl.replay import QueryFilter
 from toowld import errors, wire
 from toowld.classes import frozen
 from toowld.wire.text import unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: Unacknowledged input in flight. Enough to keep a fast link busy; the session accepts 1 MiB.
 INPUT_WINDOW = 256 << 10

@@ -16,14 +16,17 @@ import select
 import struct
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from toowl.reconnect import Backoff, Clocks, Keepalive, LinkState, Reconnector
 from toowld import __version__, errors, wire
 from toowld.classes import define, frozen
 from toowld.client import Client
 from toowld.paths import Paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
 #: As much as a session keeps on its way to us. Over malloc's M_MMAP_THRESHOLD (128 KiB) the buffer would be mapped
 #: and unmapped for every key.

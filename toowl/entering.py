@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from toowl import picture
 from toowl.attachment import Attachment
@@ -17,7 +15,11 @@ from toowld import __version__, errors, wire
 from toowld.classes import frozen
 from toowld.client import Client
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from toowld.paths import Paths
 
 #: The daemon waits up to 3 s for a session that is just being started; then there is the way back.

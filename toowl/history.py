@@ -8,10 +8,8 @@ to whom the caller names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from toowl.offline import recorded, resolve
 from toowld.client import Client
@@ -21,7 +19,12 @@ from toowld.log.reader import GapMark, LogReader
 from toowld.log.unwritten import with_unwritten
 from toowld.wire.seq import gap_bytes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import Any
+
     from toowld.paths import Paths
     from toowld.screen.follow import Followed
     from toowld.screen.state import Terminal

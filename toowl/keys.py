@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import NamedTuple
 
 from toowld.classes import frozen
 
@@ -75,7 +74,8 @@ class HelpRequested:
 Action = Send | DetachRequested | HelpRequested
 
 
-class _Key(NamedTuple):
+@frozen
+class _Key:
     code: int
     shifted: int
     text: int

@@ -22,8 +22,6 @@ import mmap
 import os
 import select
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from toowl.attachment import Attachment
 from toowl.connection import Connection
@@ -31,7 +29,10 @@ from toowl.screen import Screen
 from toowl.terminal import RawTerminal
 from toowld import wire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from toowld.log.trail import Trail
 
 #: What was typed and not read for twice this long (seconds) is read by nobody.

@@ -5,13 +5,13 @@ Reads records, writes nothing. A record that can't be read still leaves its sess
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from toowld import cbor
 from toowld.errors import SessionAmbiguous, SessionNotFound
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from toowld.paths import Paths
 

@@ -8,15 +8,17 @@ session is replayed as it was printed, and nobody is told but who asks `toowld d
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from toowld import paths
 from toowld.classes import frozen
 from toowld.errors import DaemonUnreachable, ToowlError
 from toowld.wire import Size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from toowld.client import Client
 
 #: The daemon gives up after 5 s.

@@ -19,10 +19,13 @@ was wrong before may be over then, so the next try is made at once.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
 
 from toowld.classes import frozen
 from toowld.errors import LocalProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 #: First delay on a local socket: what a custodian or a daemon needs to be there again is some ten milliseconds.
 LOCAL_BASE = 0.1

@@ -21,11 +21,14 @@ import signal
 import struct
 import termios
 import time
-from types import FrameType, TracebackType
-from typing import Any
 
 from toowld.errors import UsageError
 from toowld.wire import DEFAULT_SIZE, SETTINGS_SIZE, Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any
 
 #: Signals that end us, in an orderly way.
 ENDING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from toowl.attachment import Attachment
 from toowl.picture import Picture
@@ -24,7 +22,10 @@ from toowld import errors
 from toowld.classes import replace
 from toowld.wire import Size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toowld.screen.model import Model
     from toowld.screen.window import Window
 

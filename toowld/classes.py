@@ -10,11 +10,19 @@ where the check would make each of them three times as slow to create.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, TypeVar, dataclass_transform, overload
 
-C = TypeVar("C")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, dataclass_transform
+
+    C = TypeVar("C")
+else:  # of a command's start, typing would take as much as all of its classes
+
+    def dataclass_transform(**_):
+        return lambda maker: maker
+
 
 _MISSING: Any = object()
 
@@ -72,10 +80,6 @@ def to_dict(thing: Any) -> Any:
     return thing
 
 
-@overload
-def frozen(cls: type[C], /) -> type[C]: ...
-@overload
-def frozen(*, kw_only: bool) -> Callable[[type[C]], type[C]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: Any = None, /, *, kw_only: bool = False) -> Any:
     """Make a class of values: compared and hashed by their fields, and never assigned to."""

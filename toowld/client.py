@@ -12,18 +12,20 @@ import math
 import os
 import struct
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from toowld import __version__, errors, wire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import TracebackType
+    from typing import Any, TypeVar
 
     from toowld.paths import Paths
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
+
 
 _RECEIVE_BYTES = 1 << 18
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)

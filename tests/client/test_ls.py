@@ -265,14 +265,19 @@ def test_imports_little(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> No
         with_json = _modules("ls", "--json")
     heavy = {
         "argparse",
-        "pathlib",
+        "asyncio",
+        "contextlib",
         "dataclasses",
+        "enum",
+        "functools",
         "inspect",
+        "pathlib",
+        "re",
+        "shutil",
         "socket",
         "subprocess",
-        "asyncio",
         "toowld.wire",
-        "shutil",
+        "typing",
     }
     assert not heavy & loaded
     assert "json" not in loaded and "json" in with_json

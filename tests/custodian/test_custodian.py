@@ -581,6 +581,6 @@ def test_the_zygote_loads_nothing_that_it_need_not() -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     loaded = set(done.stdout.split())
-    heavy = {"asyncio", "subprocess", "ssl", "argparse", "json", "email", "tempfile"}
+    heavy = {"asyncio", "subprocess", "ssl", "argparse", "json", "email", "tempfile", "typing"}
     assert not loaded & heavy
     assert not {name for name in loaded if name.startswith(("toowld.daemon", "toowld.log.reader"))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from toowl import caller, picture
 from toowl.commands._connect import notices
@@ -14,8 +13,10 @@ from toowld.errors import RefusedError, UsageError
 from toowld.wire.login import login_variables
 from toowld.wire.text import pack_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from toowld.client import Client
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any
 
 from toowl.commands._text import safe
 from toowld import paths
 from toowld.client import Client
 from toowld.errors import DaemonUnreachable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
+    from typing import IO, Any
 
     from toowld.paths import Paths
 

@@ -6,8 +6,6 @@ sequences, newlines, right-to-left overrides. Nothing reaches a terminal from he
 
 from __future__ import annotations
 
-import functools
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +43,6 @@ def width(text: str) -> int:
     return sum(_char_width(char) for char in text)
 
 
-@functools.cache
 def _char_width(char: str) -> int:
     if char < "\u0300":  # below the first combining character nothing is wide or empty
         return 1

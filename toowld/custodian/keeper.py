@@ -11,8 +11,6 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from toowld import __version__
 from toowld.custodian.link import Link
@@ -36,6 +34,11 @@ from toowld.session import Record, SessionState
 from toowld.session import events as ev
 from toowld.wire import Event, Failure, Hello, Message, Request, Response, encode
 from toowld.wire.text import pack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: Born and not told to start within this time: the daemon died in between (seconds).
 START_TIMEOUT = 10.0

@@ -5,12 +5,14 @@ Owns how far the two know each other. What is asked and answered is `keeper`'s b
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from toowld.host import FrameSocket, Loop
 from toowld.wire import Hello, Message, negotiate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: A connection that has not said Hello within this time is no client of ours (seconds).
 HELLO_TIMEOUT = 10.0

@@ -13,14 +13,17 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    #: What to call, and the turn in which that was asked for.
+    _Callback = tuple[Callable[..., object], tuple[Any, ...], int]
 
 _READ = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-
-#: What to call, and the turn in which that was asked for.
-_Callback = tuple[Callable[..., object], tuple[Any, ...], int]
 
 
 class EpollTimer:

@@ -14,12 +14,15 @@ import contextlib
 import ctypes
 import os
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from toowld.host import Loop, Timer
 from toowld.host.sockets import is_peer_us, listen
 from toowld.wire.text import pack_text, unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 _IN_CLOEXEC, _IN_NONBLOCK = 0o2000000, 0o4000
 #: The link count changes when a file is unlinked; the inode itself lives as long as it is bound.

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
 
 from toowld import __version__, cbor
 from toowld.custodian.keeper import Custodian
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.upgrade import FORM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def thaw(state_fd: int, loop: EpollLoop) -> Custodian:

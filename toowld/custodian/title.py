@@ -6,8 +6,11 @@ memory a custodian's own that it would else share with all others, for a debug m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.machinery import PathFinder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _load() -> Callable[[str], None]:

@@ -18,8 +18,6 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from toowld import cbor
 from toowld.classes import frozen
@@ -27,6 +25,11 @@ from toowld.custodian.loop import EpollLoop
 from toowld.errors import UpgradeFailed
 from toowld.host import SessionHost, Timer
 from toowld.session import SessionState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 #: Of the state that we leave. A newer one reads this form too.
 FORM = 1

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import _thread
 import os
-from collections.abc import Callable
 
 from toowld.host.loop import Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Aside:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from toowld.classes import frozen
 from toowld.host.following import Offer
 from toowld.host.lent import LentTerminal
@@ -13,6 +10,11 @@ from toowld.log.cursor import Cursor
 from toowld.session.events import Lead
 from toowld.wire import Size
 from toowld.wire.text import pack_text, unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 @frozen

@@ -10,8 +10,6 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
 from toowld.host.client import Client, Joining
@@ -49,6 +47,11 @@ from toowld.wire import (
     Unknown,
 )
 from toowld.wire import codec as wire_codec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: So many of those who left are remembered, to tell the daemon why they did, and to know them when they come back.
 #: The daemon hears of each change at once, unless it is not there.

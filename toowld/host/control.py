@@ -6,8 +6,6 @@ The same requests are answered here for a custodian and for a session inside the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from toowld.errors import RefusedError, RemoteProtocolError, SessionError
 from toowld.host.client import Joining
@@ -17,6 +15,11 @@ from toowld.host.params import Params
 from toowld.session import SessionState, SizePolicy
 from toowld.session import events as ev
 from toowld.wire.text import unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: What a fresh attach shows of the scrollback, unless the client wants none: enough for some thousand lines, and
 #: little enough to be drawn at once by any terminal.

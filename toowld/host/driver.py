@@ -8,11 +8,8 @@ passes `_run`, where a trace can be taken.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from toowld.errors import ToowlError
 from toowld.host.client import Joining
@@ -29,7 +26,12 @@ from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.wire import Event
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
     from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
 
 

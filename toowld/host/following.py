@@ -20,14 +20,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from toowld.classes import frozen
 from toowld.errors import ToowlError
 from toowld.paths import AGENT, ENVIRONMENT, EXEC_LOCK, answers, leads_to_socket_of_ours, secure_folder
 from toowld.wire.text import pack_text, unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from typing import Any
 
 #: More is not kept of a client: as much as somebody may sensibly want, and little for a custodian.
 MAX_VARIABLES = 64

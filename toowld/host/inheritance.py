@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Iterator, Mapping
 
 from toowld.classes import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 #: These the program, or the kernel at the exec, looks at before it has done anything. The others begin to count
 #: later, and must not even for a moment be our own: of CPU time or memory we may have used more than they allow.

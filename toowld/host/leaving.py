@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from toowld.host.loop import Loop
 from toowld.host.sockets import FrameSocket
 from toowld.session.ending import LONGEST_FAREWELL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 #: A client that was told goodbye and takes nothing of what is queued for it is cut off after so long (seconds).
 CLOSE_TIMEOUT = 5.0

@@ -18,12 +18,15 @@ import re
 import stat
 import termios
 from collections import deque
-from collections.abc import Callable, Sequence
 
 from toowld.classes import frozen
 from toowld.errors import RemoteProtocolError
 from toowld.host.loop import Loop
 from toowld.wire import SETTINGS_SIZE, Page
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 #: What is typed is read in pieces of this size: more than anybody types or a terminal reports at once. A paste
 #: begins with a stop.

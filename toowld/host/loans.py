@@ -6,9 +6,6 @@ when it is too far behind, or the log has lost its disk, its terminal goes back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from toowld.errors import RemoteProtocolError
 from toowld.host.client import Client
 from toowld.host.lent import LentTerminal
@@ -18,6 +15,11 @@ from toowld.host.scrollback import Scrollback
 from toowld.session import Session, SessionState
 from toowld.session import events as ev
 from toowld.wire import Lent, Live, Output, Returned, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: So much may be written to a lent terminal before its client has looked at it, in the log: at a quarter it is asked
 #: to, at all of it the terminal goes back. Half of what the log holds, if that is less.

@@ -5,8 +5,12 @@ With so little asked for, one driver serves both kinds of session, and a custodi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+else:
+    Protocol = object
 
 
 class Timer(Protocol):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from typing import Any, TypeVar
 
 from toowld.errors import RemoteProtocolError
 from toowld.wire import Size
 from toowld.wire.text import unpack_text
 
-_T = TypeVar("_T")
-_Words = TypeVar("_Words", bound=enum.Enum)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
+    _Words = TypeVar("_Words", bound=enum.Enum)
+
 _MISSING: Any = object()
 
 

@@ -14,12 +14,15 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from toowld.errors import SpawnFailed
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.wire import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 _WINSIZE = struct.Struct("HHHH")
 

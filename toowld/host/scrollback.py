@@ -5,9 +5,6 @@ What is in the files is `toowld.log`'s business; when something is to be written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
-
 from toowld.host.aside import Aside
 from toowld.host.loop import Loop, Timer
 from toowld.log.cursor import Cursor
@@ -16,7 +13,11 @@ from toowld.log.writer import LogWriter
 from toowld.session import effects as do
 from toowld.wire.text import pack_text, unpack_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
     from toowld.log.view import LogView  # a custodian needs none, nor the reader that it would load
 
 #: While the log can't be written, it is tried again so often (seconds).
@@ -46,7 +47,8 @@ class Scrollback:
     ) -> None:
         self.log = log
         self.ending: Callable[[], None] | None = None
-        self._writer = cast("LogWriter", log)  # an engine whose child has ended writes nothing to its view
+        # An engine whose child has ended writes nothing to its view.
+        self._writer: LogWriter = log  # type: ignore[assignment]
         self._loop = loop
         self._child_folder = folder
         self._on_changed = on_changed

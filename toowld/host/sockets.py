@@ -14,12 +14,15 @@ import stat
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from toowld.errors import RemoteProtocolError
 from toowld.host.loop import Loop
 from toowld.wire import FrameDecoder, Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 #: One read. As large as the largest piece of output, so that a whole one costs one system call.
 READ_SIZE = 64 << 10

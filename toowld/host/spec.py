@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from toowld.classes import frozen
 from toowld.errors import RemoteProtocolError, SpawnFailed
@@ -16,6 +14,11 @@ from toowld.host.pty import check_start
 from toowld.log import LogWriter
 from toowld.session import Record, Session
 from toowld.wire.text import pack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 @frozen

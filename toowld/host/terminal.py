@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.loop import Loop
@@ -17,6 +15,11 @@ from toowld.host.pty import Pty
 from toowld.session import effects as do
 from toowld.session import events as ev
 from toowld.wire import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 #: The PTY is read up to here in one wake-up: then clients, timers and the next session get their turn.
 READ_AT_ONCE = 64 << 10

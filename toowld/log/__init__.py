@@ -24,9 +24,11 @@ them needs the process that wrote it.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from toowld.log.cast import write_cast
     from toowld.log.cursor import Cursor
     from toowld.log.format import MARK, OUTPUT, RESIZE, LogRecord, pack, scan

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
 
 from toowld.log.format import OUTPUT
 from toowld.log.safe import SafeStart
 from toowld.log.segments import PIECE, SegmentScan, open_segment
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Protocol
+
     from toowld.log.folder import Segment
     from toowld.log.ring import Ring
+else:
+    Protocol = object
 
 #: Read at once, as long as that holds a whole record: what one client is sent before the next one's turn.
 _PIECE = 128 << 10

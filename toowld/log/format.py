@@ -22,12 +22,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
-from typing import Any
 
 from toowld import cbor
 from toowld.classes import frozen
 from toowld.wire.messages import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 MAGIC = b"tOwl"
 

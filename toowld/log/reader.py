@@ -7,15 +7,18 @@ a torn tail, flipped bits, missing segments, files that are none of its business
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from toowld.classes import frozen
 from toowld.log.format import FOLDER_EVERY, MARK, OUTPUT, RESIZE, LogRecord, is_torn
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment
 from toowld.wire.seq import gap_bytes
 from toowld.wire.text import unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
 
 
 @frozen

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any
 
 from toowld.log.format import HEADER_BYTES, OUTPUT, RESIZE, LogRecord, pack_size
 from toowld.wire.messages import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 #: What a small record costs beside its payload: the objects, and their places in the list (measured: 180 bytes).
 _OVERHEAD = 200

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from toowld.log.format import MAX_RECORD, SEQ_LIMIT, LogRecord, scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: How much of a segment is read at once. Over two records, so that every piece brings `scan` forward, whatever
 #: the damage.

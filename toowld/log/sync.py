@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from toowld.log.segments import open_segment
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toowld.log.folder import Segment
 
 

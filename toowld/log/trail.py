@@ -7,11 +7,14 @@ nothing else: no file stays open. Where the output is not held, or the file is d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.segments import PIECE, SegmentScan, list_segments, open_segment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Trail:

@@ -6,10 +6,12 @@ files. What has reached them in between is told once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from toowld.log.format import OUTPUT, LogRecord
 from toowld.log.reader import GapMark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def with_unwritten(

@@ -15,8 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from toowld.log.cursor import Cursor, replay_start
 from toowld.log.folder import LogFolder, Segment
@@ -37,8 +35,11 @@ from toowld.log.sync import Sync
 from toowld.wire.messages import Size
 from toowld.wire.text import pack_text, unpack_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
 DEFAULT_LIMIT = 64 << 20
 

@@ -9,13 +9,16 @@ before it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
 
 from toowld.classes import define
 from toowld.session import queries
 from toowld.session.queries import Kind, Query
 from toowld.wire import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 #: How long the screen may take (seconds). Ten times what it takes with an idle processor, and half of what the
 #: programs that wait give their terminal.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from toowld.errors import RemoteProtocolError
 from toowld.session.outbox import Outbox
 from toowld.session.queries import ReplyFilter
@@ -17,6 +14,11 @@ from toowld.session.states import (
     next_role,
 )
 from toowld.wire import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 class Attachment:

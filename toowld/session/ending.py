@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from toowld.session.attachment import Attachment
 from toowld.session.effects import Finished, SignalSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
 #: Signals, and how long each is given (seconds). HUP, then TERM, then KILL: a shell that saves its history on HUP
 #: needs a moment, seldom more.

@@ -11,9 +11,6 @@ it, and given to those at once who are live; `toowld.session.feeding` tells how 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
 from toowld.session import effects as do
 from toowld.session import events as ev
@@ -31,6 +28,11 @@ from toowld.session.routing import QueryRouter
 from toowld.session.sizes import SizePolicy, Sizes
 from toowld.session.states import AttachmentMove, Role, SessionMove, SessionState, next_session_state
 from toowld.wire import Attached, Detached, Ended, InputAck, Message, Output, Resize, Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: Dirty output is synced to the disk so long after its first byte (seconds): what a power cut may cost.
 SYNC_INTERVAL = 30.0

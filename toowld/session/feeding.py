@@ -7,8 +7,6 @@ which a byte could be lost or sent twice: both continue at the attachment's own 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from toowld.errors import LocalProtocolError
 from toowld.session import effects as do
 from toowld.session.attachment import Attachment
@@ -16,6 +14,10 @@ from toowld.session.events import LogRead
 from toowld.session.flow import fed
 from toowld.session.states import AttachmentMove
 from toowld.wire import Gap, Live, Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: One piece of replay. Large enough that the cost per piece vanishes, small enough that the PTY and other
 #: clients get their turn between two of them.

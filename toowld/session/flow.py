@@ -8,11 +8,13 @@ takes nothing for `outbox.STALL_AFTER`, it falls behind like everybody else, and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-
 from toowld.session import effects as do
 from toowld.session.attachment import Attachment
 from toowld.session.leading import lead_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
 
 #: A lead that is this close to the end holds the PTY until it has caught up; else a child that prints as fast
 #: as the log can be read would keep it behind for ever. At a terminal's 20 MB/s the child waits 50 ms for it.

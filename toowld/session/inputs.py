@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from toowld.errors import LocalProtocolError, RefusedError, RemoteProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 #: What may wait for a child that does not read, of each client and of all that is injected. Clients keep at most
 #: 256 KiB in flight, so an honest one never gets here, whatever the others do.

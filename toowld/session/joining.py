@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from toowld.classes import define
 from toowld.errors import LocalProtocolError, RemoteProtocolError
 from toowld.session.attachment import Attachment
 from toowld.session.events import ClientJoined, Lead
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: What those are told whom somebody else wants out.
 TAKEN_OVER = "taken over from another terminal"

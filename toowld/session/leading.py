@@ -6,13 +6,15 @@ not typing: nobody leads by that, nor by a client that comes back after its conn
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-
 from toowld.session.attachment import Attachment
 from toowld.session.events import Lead
 from toowld.session.joining import Joining
 from toowld.session.queries import only_reports
 from toowld.session.states import Role, RoleMove
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 
 def lead_of(attachments: Iterable[Attachment]) -> Attachment | None:

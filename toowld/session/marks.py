@@ -20,11 +20,14 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from toowld.classes import define
 from toowld.session.queries import begun_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 #: Of a mark's text so much is known: a folder's URL with every byte of the longest path quoted (PATH_MAX) fits.
 MAX_TEXT = 3 * 4096 + 256

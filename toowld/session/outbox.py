@@ -6,8 +6,10 @@ client may be given, and when it counts as stalled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 #: Beyond this, one who is live gets no more, and is helped from the log later. Four PTY wake-ups of 64 KiB fit, so
 #: that a healthy viewer is never behind just because it had no turn between two of them.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from toowld import cbor
 from toowld.classes import field, fields, frozen, replace
@@ -17,6 +15,11 @@ from toowld.errors import ToowlError
 from toowld.session.sizes import SizePolicy, size_policy
 from toowld.wire import DEFAULT_SIZE, Size
 from toowld.wire.text import pack_text, unpack_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 #: Form of the map. Readers take any form and ignore keys that they don't know.
 FORM = 1

@@ -7,12 +7,14 @@ clients show old output without its questions. With a single terminal, output is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
-
 from toowld.session.attachment import Attachment
 from toowld.session.leading import lead_of
 from toowld.session.queries import Query, QueryScanner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from typing import Any
 
 
 class QueryRouter:

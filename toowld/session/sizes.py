@@ -8,12 +8,15 @@ engine's business.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from toowld.session.attachment import Attachment
 from toowld.session.queries import only_reports
 from toowld.wire import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from typing import Any
 
 
 class SizePolicy(enum.Enum):

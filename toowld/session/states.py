@@ -27,9 +27,12 @@ does::
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 
 from toowld.errors import LocalProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class SessionState(enum.Enum):

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping
 
 from toowld import cbor
 from toowld.classes import fields
 from toowld.errors import LocalProtocolError, RemoteProtocolError, VersionMismatch
 from toowld.wire import messages
 from toowld.wire.messages import BY_TAG, Message, Unknown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
 
 #: No frame is larger. A list of some thousand sessions is the largest that we send; output travels in
 #: pieces of 64 KiB. A peer that announces more is broken or hostile.
@@ -57,7 +61,7 @@ def _fields_of(cls: type[Message]) -> tuple[tuple[tuple[str, Callable[[object], 
     return tuple((one.name, _CHECKS[one.type]) for one in found), sum(one.required for one in found)
 
 
-class _NoTags(Mapping[int, Any]):
+class _NoTags(Mapping[int, "Any"]):
     """Has an answer to every CBOR tag: no.
 
     We send none, and nearly every one that cbor2 knows is a weapon: numbers of millions of digits, structures

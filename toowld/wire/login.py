@@ -7,7 +7,9 @@ own along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: What tmux's update-environment has, the terminal itself, and their like on Wayland and with logind.
 LOGIN_VARIABLES = (

@@ -12,10 +12,12 @@ A message travels as one CBOR array ``[tag, field, …]``, fields in the order i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from toowld.classes import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
 
 #: The versions of this protocol that we speak, both ends included.
 VERSION_MIN = 1

@@ -17,7 +17,10 @@ clear. Between the store and the load each side makes a system call, so that one
 from __future__ import annotations
 
 import struct
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: `Lend` tells how the terminal is set up in so many bytes: what the ioctl TCGETS fills of them (the kernel's struct
 #: termios, which no kernel has that large), and zeros.

@@ -6,7 +6,9 @@ CBOR byte strings instead, so a session gets exactly the bytes that its caller h
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def pack_text(value: Any) -> Any:
