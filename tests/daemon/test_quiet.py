@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.daemon.steps import displayed, listed, settings, shell
+from tests.daemon.steps import displayed, listed, settings, shell, stopped
 from tests.harness import Sandbox, wait_for
-from toowld.daemon.process import sleeps
+from toowld.daemon.process import Sleep, cpu_time, is_stopped, sleeps
 
 #: Goes elsewhere when it is told to, and says nothing of it.
 WANDERER = """
@@ -107,15 +108,31 @@ def test_where_it_goes_is_seen(sandbox: Sandbox) -> None:
 
 
 def test_one_that_is_stopped_is_found_out(sandbox: Sandbox) -> None:
+    """By the first list after that."""
     sandbox.up()
     info = shell(sandbox, "work")
     at_rest(sandbox, info["custodian_pid"])
-    os.kill(info["custodian_pid"], signal.SIGSTOP)
-    try:
-        wait_for(lambda: displayed(sandbox, "work") == "unreachable")
-    finally:
-        os.kill(info["custodian_pid"], signal.SIGCONT)
+    with stopped(info["custodian_pid"]):
+        wait_for(lambda: is_stopped(info["custodian_pid"]))
+        assert displayed(sandbox, "work") == "unreachable"
     wait_for(lambda: displayed(sandbox, "work") == "detached")
+
+
+def test_nobody_is_stopped_without_having_run() -> None:
+    """What `Sleep` relies on, which does not look again while the clock says so."""
+    with subprocess.Popen(["sleep", "999"]) as child:
+        try:
+            for _ in range(100):
+                wait_for(lambda: sleeps(child.pid))
+                asleep, sleep = cpu_time(child.pid), Sleep()
+                assert sleep.lasts(child.pid)
+                with stopped(child.pid):
+                    wait_for(lambda: is_stopped(child.pid))
+                    assert cpu_time(child.pid) != asleep
+                    assert not sleep.lasts(child.pid)
+        finally:
+            child.kill()
+    assert not sleep.lasts(child.pid)
 
 
 def test_a_daemon_that_comes_later_asks(sandbox: Sandbox) -> None:

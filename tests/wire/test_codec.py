@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.samples import any_message
+from tests.wire.samples import MAPS, any_message
 from toowld.errors import LocalProtocolError, RemoteProtocolError
 from toowld.wire import (
     MAX_FRAME,
     VERSION_MAX,
     Detach,
+    Encoded,
     Ended,
     Failure,
     FrameDecoder,
@@ -248,3 +249,12 @@ def test_an_error_that_quotes_a_peer_can_always_be_sent() -> None:
 def test_what_cbor_can_not_carry_is_our_error() -> None:
     with pytest.raises(LocalProtocolError, match="can't send Request"):
         encode(Request(1, "x", {"a": object()}))
+    with pytest.raises(LocalProtocolError, match="can't send list"):
+        Encoded([object()])
+
+
+@given(MAPS)
+def test_what_was_encoded_before_makes_no_difference(params: dict[str, Any]) -> None:
+    parts = {key: Encoded(value) for key, value in params.items()}
+    plain = encode(Request(1, "x", {"all": [params, params]}))
+    assert encode(Request(1, "x", {"all": [parts, Encoded(params)]})) == plain

@@ -13,10 +13,11 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from toowld import __version__
-from toowld.daemon import process, setting
+from toowld.daemon import setting
 from toowld.daemon.attaching import ATTACH_PATIENCE, Attaching
 from toowld.daemon.audit import Audit
 from toowld.daemon.connection import Connection
@@ -164,12 +165,11 @@ class Broker:
     async def _list(self, params: Params) -> Mapping[str, Any]:
         entries = list(self._registry)
         await asyncio.gather(*(self._refresh(entry) for entry in entries if not self._at_rest(entry)))
-        infos = sorted(
-            (entry.info() for entry in entries), key=lambda info: info["last_active_at"], reverse=True
+        fields = params.texts_or_none("fields")
+        rows = sorted(
+            [entry.row(fields) for entry in entries], key=attrgetter("last_active_at"), reverse=True
         )
-        if (fields := params.texts_or_none("fields")) is not None:
-            infos = [{name: info[name] for name in fields if name in info} for info in infos]
-        return {"sessions": infos}
+        return {"sessions": [row.encoded for row in rows]}
 
     async def _refresh(self, entry: Entry) -> None:
         if entry.record.state is State.ENDED and "log_bytes" not in entry.live:  # of an earlier daemon's time
@@ -184,11 +184,11 @@ class Broker:
         Where its child goes, a custodian does not notice; and one that is stopped has to be found out.
         """
         keeper, record = entry.keeper, entry.record
-        if keeper is None or keeper.rest is None or not process.sleeps(record.custodian_pid):
+        if keeper is None or keeper.rest is None or not entry.sleep.lasts(record.custodian_pid):
             return False
-        cwd = pack_text(control.child_cwd(record.pid)) or record.cwd
-        if cwd != record.cwd:
-            self._lifecycle.news.on_news(entry, keeper, {**entry.live, "cwd": cwd})
+        cwd = control.child_cwd(record.pid)
+        if cwd is not None and cwd != record.cwd and (packed := pack_text(cwd)) != record.cwd:
+            self._lifecycle.news.on_news(entry, keeper, {**entry.live, "cwd": packed})
         return True
 
     async def _info(self, params: Params) -> Mapping[str, Any]:

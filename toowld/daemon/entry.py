@@ -9,9 +9,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from toowld.classes import frozen
 from toowld.daemon.link import REQUEST_TIMEOUT
+from toowld.daemon.process import Sleep
 from toowld.session import Record, State, displays
 from toowld.session.displays import Display
+from toowld.wire import Encoded
+from toowld.wire.text import pack_text
 
 #: What `Entry.info` shows of a command, in characters. The record has it whole; but all sessions go into one frame of
 #: `list`, and the kernel takes arguments of megabytes.
@@ -52,6 +56,21 @@ class Keeper(Protocol):
         """Let go. A persistent session goes on."""
 
 
+@frozen
+class Row:
+    """One object of ``list``.
+
+    Attributes:
+        made_of: what is known of the session; while that is the same, so is the row.
+        last_active_at: in seconds since the epoch.
+        encoded: as it goes over the wire.
+    """
+
+    made_of: object
+    last_active_at: float
+    encoded: Encoded
+
+
 class Entry:
     """One session: its record, and what was last heard of it.
 
@@ -63,6 +82,7 @@ class Entry:
         lock: held while the session is being started, ended or removed.
         saving: held while its record is being written or removed; taken behind `lock`, where both are.
         gone: set whenever nothing runs.
+        sleep: of its custodian's process.
         obstacle: why its custodian can't be asked although it answers: it is of another version.
         ending: why it is just being ended by the daemon itself.
         known: whether the record says more than that somebody listens on that session's socket.
@@ -83,10 +103,12 @@ class Entry:
         self.away = False
         self.unsaved = False
         self.gone = asyncio.Event()
+        self.sleep = Sleep()
         self.scope: str | None = None
         self.custodian_build: str | None = None
         self.obstacle: str | None = None
         self.ending: str | None = None
+        self._row = Row(None, 0.0, Encoded(None))
 
     @property
     def running(self) -> bool:
@@ -107,16 +129,19 @@ class Entry:
     def state(self) -> State:
         """The record's, unless its keeper is out of reach."""
         state = self.record.state
-        if state is State.RUNNING and (self.keeper is None or self.keeper.hangs):
-            return State.UNREACHABLE
-        return state
+        return State.UNREACHABLE if state is State.RUNNING and not self.answers else state
+
+    @property
+    def answers(self) -> bool:
+        """Whether its keeper can be asked."""
+        return self.keeper is not None and not self.keeper.hangs
 
     def shown(self) -> Display:
         """The state as people are shown it."""
         return displays.shown(
             self.record,
             clients=self.clients,
-            answers=self.keeper is not None and not self.keeper.hangs,
+            answers=self.answers,
             other_version=self.obstacle is not None,
             degraded=bool(self.live.get("degraded", False)),
         )
@@ -125,8 +150,21 @@ class Entry:
         """The word for the state."""
         return self.shown().word
 
+    def row(self, fields: tuple[str, ...] | None) -> Row:
+        """One object of ``list``, with some ``fields`` or all.
+
+        It is kept until something happens. Made anew it takes 20 µs, ten times as long as all else that a list does
+        for a session at rest.
+        """
+        made_of = (fields, self.record, self.live, self.answers, self.obstacle, self.custodian_build)
+        if self._row.made_of != made_of:
+            info = self.info()
+            wanted = info if fields is None else {name: info[name] for name in fields if name in info}
+            self._row = Row(made_of, info["last_active_at"], Encoded(pack_text(wanted)))
+        return self._row
+
     def info(self) -> dict[str, Any]:
-        """One object of ``list``."""
+        """What is told of it."""
         record, live = self.record, self.live
         shown, state, running = self.shown(), self.state, self.running
         return {

@@ -4,7 +4,7 @@
 one feeds a `FrameDecoder` and writes what `encode` returns.
 """
 
-from toowld.wire.codec import MAX_FRAME, FrameDecoder, decode_body, encode, negotiate
+from toowld.wire.codec import MAX_FRAME, Encoded, FrameDecoder, decode_body, encode, negotiate
 from toowld.wire.messages import (
     DEFAULT_SIZE,
     VERSION_MAX,
@@ -48,6 +48,7 @@ __all__ = [
     "Attached",
     "Detach",
     "Detached",
+    "Encoded",
     "Ended",
     "Event",
     "Failure",

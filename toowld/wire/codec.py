@@ -87,6 +87,19 @@ _NO_TAGS = _NoTags()
 _FIELDS = {tag: _fields_of(cls) for tag, cls in BY_TAG.items()}
 
 
+class Encoded:
+    """A value that is encoded once, and sent many times as part of messages.
+
+    Raises:
+        LocalProtocolError: it holds what CBOR can't carry.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, value: object) -> None:
+        self.data = _dumps(value, type(value).__name__)
+
+
 def encode(message: Message) -> bytes:
     """One message as one frame.
 
@@ -94,13 +107,26 @@ def encode(message: Message) -> bytes:
         LocalProtocolError: the message is too large, or holds what CBOR can't carry.
     """
     names = _FIELDS[message.TAG][0]
-    try:
-        body: bytes = cbor.dumps([message.TAG, *(_sendable(getattr(message, name)) for name, _ in names)])
-    except (cbor.CBOREncodeError, UnicodeEncodeError) as error:
-        raise LocalProtocolError(f"can't send {type(message).__name__}: {error}") from error
+    what = type(message).__name__
+    body = _dumps([message.TAG, *(_sendable(getattr(message, name)) for name, _ in names)], what)
     if len(body) > MAX_FRAME:
-        raise LocalProtocolError(f"{type(message).__name__} of {len(body)} bytes is over {MAX_FRAME}")
+        raise LocalProtocolError(f"{what} of {len(body)} bytes is over {MAX_FRAME}")
     return _LENGTH.pack(len(body)) + body
+
+
+def _dumps(value: object, what: str) -> bytes:
+    try:
+        data: bytes = cbor.dumps(value, default=_write_encoded)
+    except (cbor.CBOREncodeError, UnicodeEncodeError) as error:
+        raise LocalProtocolError(f"can't send {what}: {error}") from error
+    return data
+
+
+def _write_encoded(encoder: Any, value: object) -> None:
+    """What is asked by cbor2 about types that it does not know."""
+    if not isinstance(value, Encoded):
+        raise cbor.CBOREncodeError(f"cannot encode type {type(value)}")
+    encoder.write(value.data)
 
 
 def _sendable(value: object) -> object:
