@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.daemon.steps import displayed
+from tests.daemon.steps import displayed, stopped
 from tests.harness import Sandbox, need_program, wait_for
 from toowl.cli import main
 from toowl.commands._prompt import foreground
@@ -105,6 +105,20 @@ def test_what_was_begun_there_does_not_run(sandbox: Sandbox, run: Exec, kind: st
     assert not (sandbox.home / "begun").exists()
 
 
+@pytest.mark.parametrize(("kind", "marked"), KINDS)
+def test_what_was_begun_there_on_several_lines_does_not_run(
+    sandbox: Sandbox, run: Exec, kind: str, marked: bool
+) -> None:
+    """The shell waits for the end of a text, and would take the command for more of that."""
+    start(sandbox, kind, marked)
+    assert output(run("echo one")) == "one\n"
+    sandbox.send("x", b"touch begun 'a\rQ")
+    wait_for(lambda: b"Q" in sandbox.output(sandbox.info("x")["id"]))
+    assert output(run("echo two")) == "two\n"
+    assert output(run("echo three")) == "three\n"
+    assert not (sandbox.home / "begun").exists()
+
+
 @pytest.mark.parametrize(("kind", "marked"), [("bash", True), ("fish", False), ("sh", False)])
 def test_a_shell_that_is_busy(sandbox: Sandbox, run: Exec, kind: str, marked: bool) -> None:
     start(sandbox, kind, marked)
@@ -130,9 +144,9 @@ def test_a_timeout_leaves_it_running(sandbox: Sandbox, run: Exec) -> None:
     assert output(run("echo two")) == "two\n"
 
 
-@pytest.mark.parametrize("marked", [False, True])
-def test_somebody_stops_it(sandbox: Sandbox, run: Exec, marked: bool) -> None:
-    start(sandbox, "bash", marked)
+@pytest.mark.parametrize(("kind", "marked"), [("bash", False), ("bash", True), ("sh", False)])
+def test_somebody_stops_it(sandbox: Sandbox, run: Exec, kind: str, marked: bool) -> None:
+    start(sandbox, kind, marked)
     assert output(run("echo one")) == "one\n"
     with subprocess.Popen(
         [sys.executable, "-m", "toowl", "exec", "x", "echo begun; sleep 1000"],
@@ -163,6 +177,21 @@ def test_a_shell_within(sandbox: Sandbox, run: Exec) -> None:
     assert output(run("echo $SHLVL; ps -o args= $$")) == "1\nbash -i\n"
 
 
+def test_a_plain_shell_within(sandbox: Sandbox, run: Exec) -> None:
+    """The kernel tells when it waits for a line, and when a command in it reads one."""
+    start(sandbox, "bash", True)
+    assert output(run("echo one")) == "one\n"
+    sandbox.send("x", b"dash\r")
+    assert output(run("ps -o args= $$")) == "dash\n"
+    sandbox.send("x", b"echo as''ks; read answer\r")
+    wait_for(lambda: b"asks" in sandbox.output(sandbox.info("x")["id"]))
+    assert "a command runs there" in run.with_options("--timeout", "0.2", "x", "echo two").stderr
+    sandbox.send("x", b"it\r")
+    assert output(run("echo three")) == "three\n"
+    run("exit")
+    assert output(run("ps -o args= $$")) == "bash -i\n"
+
+
 def test_who_waits_goes(sandbox: Sandbox, run: Exec) -> None:
     start(sandbox, "bash", True)
     gate = sandbox.root / "gate"
@@ -187,6 +216,16 @@ def test_the_end_of_the_shell(sandbox: Sandbox, run: Exec) -> None:
     wait_for(lambda: displayed(sandbox, "x").startswith("ended"))
     gone = run("echo one")
     assert gone.returncode == 4 and "is not running" in gone.stderr
+
+
+def test_a_session_that_does_not_answer(sandbox: Sandbox, run: Exec) -> None:
+    start(sandbox, "sh", False)
+    with stopped(sandbox.info("x")["custodian_pid"]):
+        refused = run("echo one")
+        assert (refused.returncode, refused.stdout) == (4, "")
+        assert refused.stderr == 'toowl: session "x" does not answer: `toowl reconnect x` tells more\n'
+    wait_for(lambda: displayed(sandbox, "x") == "detached")
+    assert output(run("echo two")) == "two\n"
 
 
 def test_one_after_the_other(sandbox: Sandbox, run: Exec) -> None:

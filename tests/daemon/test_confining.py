@@ -76,10 +76,24 @@ def test_for_one_that_runs_it_is_told_when_it_holds(sandbox: Sandbox) -> None:
     assert "is limited like that from the next start of its program on: `toowl restart work`" in told
     assert sandbox.info("work")["pid"] == info["pid"]
     refused = sandbox.toowl("restart", "work", "--yes", check=False)
-    assert refused.returncode == 4 and "memory_max can't be had here" in refused.stderr
+    assert refused.returncode == 4 and refused.stderr == (
+        "toowl: session work runs on, as its memory_max can't be had here (turned off by TOOWLD_SCOPES=0): "
+        "`toowl set work memory_max=`, then restart it\n"
+    )
+    assert sandbox.info("work")["pid"] == info["pid"], "nothing is ended for a start that can't be"
     sandbox.toowl("set", "work", "memory_max=")
-    sandbox.toowl("restart", "work")
-    assert sandbox.info("work")["state"] == "running"
+    sandbox.toowl("restart", "work", "--yes")
+    assert sandbox.info("work")["pid"] != info["pid"]
+
+
+def test_what_would_be_standard_and_limited_runs_on(sandbox: Sandbox) -> None:
+    sandbox.up(TOOWLD_SCOPES="0")
+    info = shell(sandbox, "work")
+    sandbox.toowl("set", "work", "tasks_max=50", "persistent=false")
+    refused = sandbox.toowl("restart", "work", "--yes", check=False)
+    assert refused.returncode == 4 and "(a standard session has no scope" in refused.stderr
+    assert sandbox.info("work")["pid"] == info["pid"]
+    assert sandbox.info("work")["persistent"], "it is what it was"
 
 
 def test_where_only_the_settings_say_so_a_session_starts_all_the_same(sandbox: Sandbox) -> None:

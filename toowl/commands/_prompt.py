@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import termios
 from pathlib import Path
 
 from toowld.classes import frozen
+
+#: The number of read(2).
+_READ = {"x86_64": "0", "aarch64": "63"}.get(platform.machine())
 
 
 @frozen
@@ -17,11 +21,14 @@ class Foreground:
         pid: of the leader of the foreground process group.
         name: of that process; None: it is not known.
         edits: whether the terminal is set up for a program that reads keys; None: it is not known.
+        reads_lines: it surely waits for a line, and takes all of it, as a plain shell does at its prompt; the command
+            `read` takes byte by byte, to leave the rest to others. False where it is not known.
     """
 
     pid: int
     name: str | None
     edits: bool | None
+    reads_lines: bool = False
 
 
 def foreground(pid: int) -> Foreground:
@@ -34,7 +41,8 @@ def foreground(pid: int) -> Foreground:
         name = Path(f"/proc/{leader}/comm").read_bytes().rstrip(b"\n").decode(errors="replace")
     except (OSError, ValueError, IndexError):
         return Foreground(0, None, None)
-    return Foreground(leader, name.removeprefix("-"), _edits(tty))
+    edits = _edits(tty)
+    return Foreground(leader, name.removeprefix("-"), edits, edits is False and _reads_lines(leader, tty))
 
 
 def _edits(tty: int) -> bool | None:
@@ -54,3 +62,15 @@ def _edits(tty: int) -> bool | None:
         return None
     finally:
         os.close(fd)
+
+
+def _reads_lines(pid: int, tty: int) -> bool:
+    """Whether a process blocks in a read of more than one byte from the terminal (proc_pid_syscall(5))."""
+    try:
+        with open(f"/proc/{pid}/syscall") as file:
+            number, *arguments = file.read().split()  # just "running" if it does not block
+        if number != _READ or int(arguments[2], 16) <= 1:
+            return False
+        return Path(f"/proc/{pid}/fd/{int(arguments[0], 16)}").stat().st_rdev == tty
+    except OSError:  # gone, or not ours to look at (Yama's ptrace_scope)
+        return False

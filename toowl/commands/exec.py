@@ -39,6 +39,9 @@ _LOOK_EVERY = 0.05
 #: After so much silence it is looked whether the shell is back at its prompt, as after Ctrl-C (seconds).
 _SILENCE = 1.0
 
+#: A prompt that was printed so long ago is all there (seconds).
+_SETTLED = 0.2
+
 #: Marks are looked for in so much of the end of the output: no prompt is as long (bytes).
 _TAIL = 32 << 10
 
@@ -172,6 +175,18 @@ class _Run:
         self.timed_out = False
 
     def run(self, command: str) -> int:
+        status = self._attempt(command)
+        if status is None:
+            self._interrupt()
+            status = self._attempt(command)
+        if status is None:
+            raise errors.RefusedError(
+                f'session "{self._label}": its shell waits for more, and did not run that: see `toowl capture`'
+            )
+        return status
+
+    def _attempt(self, command: str) -> int | None:
+        """Type it, and follow it to its end; None: it did not begin, as the shell waits for the rest of another."""
         there = self._await_prompt()
         doing = self._info.get("prompt")
         # While a command of a shell that makes marks runs, that may be a shell without.
@@ -197,6 +212,17 @@ class _Run:
 
     # --- before -----------------------------------------------------------------------------------------
 
+    def _interrupt(self) -> None:
+        """Take away a command of several lines that somebody has begun, and what was typed into it: with Ctrl-C."""
+        before = self._client.request("info", session=self._info["id"])
+        self._client.request("send", session=self._info["id"], data=b"\x03")
+        until = time.monotonic() + _GRACE
+        while time.monotonic() < until:
+            now = self._client.request("info", session=self._info["id"])
+            if now["seq"] > before["seq"] and (now.get("quiet") or 0.0) >= _SETTLED:
+                break
+            time.sleep(_LOOK_EVERY)
+
     def _await_prompt(self) -> Foreground:
         """Wait a moment for the shell to be at its prompt.
 
@@ -208,6 +234,10 @@ class _Run:
             until = min(until, self._deadline)
         while True:
             self._info = self._client.request("info", session=self._info["id"])
+            if self._info.get("state") == "unreachable":
+                raise errors.RefusedError(
+                    f'session "{self._label}" does not answer: `toowl reconnect {self._label}` tells more'
+                )
             if self._info.get("state") != "running":
                 raise errors.RefusedError(
                     f'session "{self._label}" is not running: `toowl attach {self._label}` starts it again'
@@ -239,13 +269,15 @@ class _Run:
 
     # --- meanwhile --------------------------------------------------------------------------------------
 
-    def _follow(self, viewer: Client, extract: Extract) -> int:
+    def _follow(self, viewer: Client, extract: Extract) -> int | None:
         while True:
             message = self._next(viewer)
             match message:
                 case None:
                     if self._deadline is not None and time.monotonic() >= self._deadline:
                         return self._give_up(extract)
+                    if not extract.begun and not self._args.force and self._is_back():
+                        return None
                     if extract.begun and self._word is not None and self._is_back():
                         self._show(extract.rest())
                         return self._finish(130)
@@ -282,8 +314,7 @@ class _Run:
 
     def _is_back(self) -> bool:
         """Whether the shell is at its prompt, although it has said nothing: a user may have stopped it."""
-        there = foreground(int(self._info.get("pid") or 0))
-        return there.name in EDITORS and bool(there.edits)
+        return _prompts(foreground(int(self._info.get("pid") or 0)))
 
     def _give_up(self, extract: Extract) -> int:
         self._show(extract.rest())
@@ -325,7 +356,7 @@ def _obstacle(info: dict[str, Any], there: Foreground) -> str | None:
     match info.get("prompt"):
         case "prompt":
             return None if Extract.waits(_tail(info)) else "its shell is not yet at its prompt"
-        case "command" if there.pid == info.get("pid") or not (there.name in EDITORS and there.edits):
+        case "command" if there.pid == info.get("pid") or not _prompts(there):
             return "a command runs there"
     if there.name is None:
         return "nobody knows what runs there"
@@ -334,6 +365,11 @@ def _obstacle(info: dict[str, Any], there: Foreground) -> str | None:
     if there.name in EDITORS and there.edits is False:
         return f"its {there.name} is not at its prompt"
     return None
+
+
+def _prompts(there: Foreground) -> bool:
+    """Whether that is surely a shell at its prompt."""
+    return bool(there.edits) if there.name in EDITORS else there.name in FAMILIES and there.reads_lines
 
 
 def _tail(info: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,38 @@ def check(record: Record, limits: dict[str, Any], pid: int | None, obstacle: str
     if pid is None:
         obstacle = _NO_SCOPE
     lacking = dict.fromkeys(limits, obstacle) if obstacle else _lacking(limits, pid)
-    said = [name for name in lacking if name in record.settings]
-    if said:
-        names, one = ", ".join(said), len(said) == 1
+    if said := _said(record, lacking):
         raise RefusedError(
-            f"session {record.label} is not started, as its {names} can't be had here ({lacking[said[0]]}): "
-            f"change that, or start it without {'it' if one else 'them'}"
+            f"session {record.label} is not started, as its {', '.join(said)} can't be had here "
+            f"({lacking[said[0]]}): change that, or start it without {'it' if len(said) == 1 else 'them'}"
         )
     for name, reason in lacking.items():
         _log.warning("session %s has no %s: %s", record.id, name, reason)
     return {name: value for name, value in limits.items() if name not in lacking}
+
+
+def check_before_restart(record: Record, limits: dict[str, Any], obstacle: str | None) -> None:
+    """What is known before anything is ended for it.
+
+    Args:
+        record: as it is to be.
+        obstacle: why there would be no scope.
+
+    Raises:
+        RefusedError: a limit that was said for this very session would not hold.
+    """
+    if not record.persistent:
+        obstacle = _NO_SCOPE
+    if obstacle is not None and (said := _said(record, limits)):
+        raise RefusedError(
+            f"session {record.label} runs on, as its {', '.join(said)} can't be had here ({obstacle}): "
+            f"`toowl set {record.label} {' '.join(f'{name}=' for name in said)}`, then restart it"
+        )
+
+
+def _said(record: Record, names: Iterable[str]) -> list[str]:
+    """Those that were said for this very session."""
+    return [name for name in names if name in record.settings]
 
 
 def _lacking(limits: dict[str, Any], pid: int | None) -> dict[str, str]:

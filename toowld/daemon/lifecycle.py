@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from toowld.classes import replace
 from toowld.daemon import process, restoring, setting
 from toowld.daemon.answering import Answering
 from toowld.daemon.ending import Ending, is_child_alive
@@ -178,16 +179,15 @@ class Lifecycle:
         _check_written(entry)
         await self.ending.let_go(entry)
         record = entry.record
-        said = dict(record.settings) | ({} if persistent is None else {"persistent": persistent})
-        kept, notices = setting.persistence(said.get("persistent", record.persistent), self.settings.gate)
+        planned, notices = self._as_set(record, persistent)
         gone = not os.path.isdir(record.cwd)  # noqa: PTH112 - a str that came from the kernel
         if gone:
             notices.append(f"the folder {record.cwd} is gone: the new shell starts in your home folder")
         await self._registry.change(
             entry,
             state=State.STARTING,
-            persistent=kept,
-            settings=said,
+            persistent=planned.persistent,
+            settings=planned.settings,
             env=inheritable(restoring.refreshed(record.env, env or {})),
             cwd=record.env.get("HOME", "/") if gone else record.cwd,
             error=None,
@@ -271,9 +271,16 @@ class Lifecycle:
             ):  # then what is in memory only, dies with that
                 _check_written(entry)
             if entry.running or is_child_alive(entry.record):
+                self._starting.check_before_restart(self._as_set(entry.record, persistent)[0])
                 await self.ending.end(entry, force=force, restart=True)
                 await self._registry.stored(entry)
             return await self.respawn(entry, asked_for=True, persistent=persistent)
+
+    def _as_set(self, record: Record, persistent: bool | None) -> tuple[Record, list[str]]:
+        """A record with what was set for its session's next child, and what there is to say of that."""
+        said = dict(record.settings) | ({} if persistent is None else {"persistent": persistent})
+        kept, notices = setting.persistence(said.get("persistent", record.persistent), self.settings.gate)
+        return replace(record, persistent=kept, settings=said), notices
 
     async def start(self, entry: Entry, env: Mapping[str, str]) -> list[str]:
         """Start the program of a session in which nothing runs.

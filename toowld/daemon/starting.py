@@ -88,6 +88,15 @@ class Starting:
             fork.add_done_callback(_hang_up)  # a slow disk; it will not wait for much longer
         return await self._zygote.fork(session_id)
 
+    def check_before_restart(self, record: Record) -> None:
+        """Look whether a session could have what it is to have, before what runs in it is ended.
+
+        Raises:
+            RefusedError: it could not.
+        """
+        limits = confining.wanted(record, self._settings())
+        confining.check_before_restart(record, limits, self._scopes.obstacle())
+
     async def start(self, entry: Entry, spec: Spec) -> None:
         """Start a child, where the session's record says.
 

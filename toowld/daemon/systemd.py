@@ -179,6 +179,10 @@ class Scopes:
         self.reason: str | None
         self.manager, self.reason = choose_manager()
 
+    def obstacle(self) -> str | None:
+        """Why there can't be a scope, as far as that is known without asking for one."""
+        return choose_manager()[1]
+
     async def create(
         self, session_id: str, pid: int, *, description: str, limits: Limits | None = None
     ) -> str | None:
