@@ -23,7 +23,7 @@ from toowld.session.sizes import Sizes
 from toowld.wire import Size
 
 #: Of the engine itself, not of the session: `handle` fills them, and begins anew to count how much it looks through.
-_NOT_KEPT = {"_handlers", "_effects", "_budget", "_fed_at", "_told_at"}
+_NOT_KEPT = {"_effects", "_budget", "_fed_at", "_told_at"}
 #: What a session is made of.
 _PARTS = (
     Session, Attachment, InputQueue, Sizes, Outbox, Answers, QueryScanner, ReplyFilter, Marked, MarkScanner,

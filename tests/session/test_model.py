@@ -224,7 +224,7 @@ def anatomy(thing: Any) -> Any:
     """All that an engine knows, as values that can be compared later."""
     match thing:
         case Session():
-            state = {k: v for k, v in vars(thing).items() if k not in ("_handlers", "_effects")}
+            state = {k: v for k, v in vars(thing).items() if k != "_effects"}
             return anatomy(state)
         case dict():
             return {key: anatomy(value) for key, value in thing.items()}

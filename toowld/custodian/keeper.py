@@ -81,17 +81,6 @@ class Custodian:
         self._upgrade: Upgrade | None = None
         self._asker: tuple[Link, int] | None = None  # who wanted us to take over, with which request
         self._deadline: Timer = loop.call_at(loop.time() + START_TIMEOUT, loop.stop)
-        self._methods: dict[str, Callable[[Link, Request, list[int]], Mapping[str, Any] | None]] = {
-            "start": self._start,
-            "subscribe": self._subscribe,
-            "info": self._asked,
-            "handover": self._handover,
-            "attach": self._attach,
-            "set_name": self._set_name,
-            "set": self._set,
-            "shutdown": self._shutdown,
-            "upgrade": self._begin_upgrade,
-        }
         loop.on_signal(signal.SIGTERM, self._on_terminate)
 
     # --- links ------------------------------------------------------------------------------------------
@@ -137,8 +126,8 @@ class Custodian:
     def _answer(self, link: Link, request: Request, fds: list[int]) -> None:
         try:
             self._check_time(request)
-            if (own := self._methods.get(request.method)) is not None:
-                result = own(link, request, fds)
+            if (own := _METHODS.get(request.method)) is not None:
+                result = own(self, link, request, fds)
             else:
                 result = control.request(self._running_host(), request.method, request.params)
         except RemoteProtocolError as error:
@@ -448,10 +437,28 @@ class Custodian:
             link.socket.close()
 
 
+#: What is asked of a custodian itself; the rest is asked of its host.
+_METHODS: Mapping[str, Callable[[Custodian, Link, Request, list[int]], Mapping[str, Any] | None]] = {
+    "start": Custodian._start,
+    "subscribe": Custodian._subscribe,
+    "info": Custodian._asked,
+    "handover": Custodian._handover,
+    "attach": Custodian._attach,
+    "set_name": Custodian._set_name,
+    "set": Custodian._set,
+    "shutdown": Custodian._shutdown,
+    "upgrade": Custodian._begin_upgrade,
+}
+
+
 def _shield_from_oom() -> None:
     """Let the kernel kill the hungry child rather than its keeper. Only root may lower the score.
 
     After the child has been started: it would inherit the score.
     """
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("-500")
+    with contextlib.suppress(OSError):
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"-500")
+        finally:
+            os.close(fd)

@@ -83,26 +83,6 @@ class SessionHost:
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._finished = False
-        self._performers: dict[type[do.Effect], Callable[[Any], None]] = {
-            do.AppendLog: self._scrollback.append,
-            do.Send: self._clients.send,
-            do.WritePty: self._write_pty,
-            do.ReadLog: self._clients.read_log,
-            do.FindReplayStart: self._clients.find_replay_start,
-            do.WatchRoom: self._clients.watch_room,
-            do.PausePty: self._terminal.pause,
-            do.ResumePty: self._terminal.resume,
-            do.ResizePty: self._terminal.resize,
-            do.LogResize: self._scrollback.resize,
-            do.LogExit: self._log_exit,
-            do.SyncLog: self._sync_log,
-            do.NudgeForeground: self._terminal.nudge,
-            do.SignalSession: self._terminal.signal,
-            do.ClosePty: self._close_pty,
-            do.CloseClient: self._clients.dismiss,
-            do.Changed: lambda effect: self._note_change(),
-            do.Finished: lambda effect: self._finish(),
-        }
 
     # --- for the owner ----------------------------------------------------------------------------------
 
@@ -328,7 +308,7 @@ class SessionHost:
             effect = self._effects.popleft()
             if self._trace is not None:
                 self._trace(effect)
-            self._performers[type(effect)](effect)
+            _PERFORMERS[type(effect)](self, effect)
 
     def _resume(self) -> None:
         if not self._running:  # else `_perform` goes on by itself
@@ -402,3 +382,26 @@ class SessionHost:
         if self._finished and not self._clients.leaving:
             report, self._on_finished = self._on_finished, lambda: None
             report()
+
+
+#: One for all hosts: each had its own table of methods, 20 KiB of a custodian's own memory.
+_PERFORMERS: Mapping[type[do.Effect], Callable[[SessionHost, Any], None]] = {
+    do.AppendLog: lambda host, effect: host._scrollback.append(effect),
+    do.Send: lambda host, effect: host._clients.send(effect),
+    do.WritePty: SessionHost._write_pty,
+    do.ReadLog: lambda host, effect: host._clients.read_log(effect),
+    do.FindReplayStart: lambda host, effect: host._clients.find_replay_start(effect),
+    do.WatchRoom: lambda host, effect: host._clients.watch_room(effect),
+    do.PausePty: lambda host, effect: host._terminal.pause(effect),
+    do.ResumePty: lambda host, effect: host._terminal.resume(effect),
+    do.ResizePty: lambda host, effect: host._terminal.resize(effect),
+    do.LogResize: lambda host, effect: host._scrollback.resize(effect),
+    do.LogExit: SessionHost._log_exit,
+    do.SyncLog: SessionHost._sync_log,
+    do.NudgeForeground: lambda host, effect: host._terminal.nudge(effect),
+    do.SignalSession: lambda host, effect: host._terminal.signal(effect),
+    do.ClosePty: SessionHost._close_pty,
+    do.CloseClient: lambda host, effect: host._clients.dismiss(effect),
+    do.Changed: lambda host, effect: host._note_change(),
+    do.Finished: lambda host, effect: host._finish(),
+}
