@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import select
 import signal
-import socket
 import time
 from collections import deque
 
@@ -54,7 +54,7 @@ class EpollLoop:
         self._turns = 0
         self._signals: dict[int, Callable[[], object]] = {}
         self._arrived: deque[int] = deque()
-        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._wakeup = -1  # the reading end of a pipe
 
     time = staticmethod(time.monotonic)  # asked for several times per key: not a frame more than needed
 
@@ -103,13 +103,10 @@ class EpollLoop:
 
     def on_signal(self, signum: int, callback: Callable[[], object]) -> None:
         """Call from the loop, not from within whatever the signal interrupted."""
-        if self._wakeup is None:
-            reader, writer = socket.socketpair()
-            reader.setblocking(False)
-            writer.setblocking(False)
-            self._wakeup = (reader, writer)
-            signal.set_wakeup_fd(writer.fileno())
-            self.add_reader(reader.fileno(), self._on_wakeup)
+        if self._wakeup < 0:
+            self._wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            signal.set_wakeup_fd(writer)
+            self.add_reader(self._wakeup, self._on_wakeup)
         self._signals[signum] = callback
         signal.signal(signum, lambda number, _frame: self._arrived.append(number))
 
@@ -125,8 +122,7 @@ class EpollLoop:
 
     def _on_wakeup(self) -> None:
         """The descriptor only ends the wait: a signal may come together with other things, and before it is ready."""
-        assert self._wakeup is not None
-        self._wakeup[0].recv(64)
+        os.read(self._wakeup, 64)
 
     # --- running ----------------------------------------------------------------------------------------
 

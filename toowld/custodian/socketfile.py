@@ -40,7 +40,10 @@ UNWATCHED = 300.0
 #: With no descriptor free for a client, so long nobody is accepted (seconds).
 FULL = 1.0
 
-_libc = ctypes.CDLL(None, use_errno=True)
+# Looked up here and not where they are called: what is made for each would be every custodian's own memory.
+_libc = ctypes.CDLL(None)
+_inotify_init1 = _libc.inotify_init1
+_inotify_add_watch = _libc.inotify_add_watch
 
 
 class SocketFile:
@@ -113,12 +116,12 @@ class SocketFile:
         if self._watched:
             return
         if self._inotify < 0:
-            self._inotify = int(_libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK))
+            self._inotify = int(_inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK))
             if self._inotify >= 0:
                 self._loop.add_reader(self._inotify, self._on_inotify)
         if self._inotify >= 0:
             mask = _IN_ATTRIB | _IN_MOVE_SELF | _IN_DELETE_SELF
-            self._watched = _libc.inotify_add_watch(self._inotify, os.fsencode(self._path), mask) >= 0
+            self._watched = _inotify_add_watch(self._inotify, os.fsencode(self._path), mask) >= 0
         if not self._watched and self._again is None:
             self._look_again(UNWATCHED)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from toowld.classes import frozen
 from toowld.errors import RemoteProtocolError, SpawnFailed
 from toowld.host.driver import SessionHost
@@ -99,7 +97,7 @@ def open_host(
     check_start(spec.argv, record.cwd, spec.env)
     try:
         log = LogWriter(
-            Path(spec.folder),
+            spec.folder,
             record.id,
             limit=record.scrollback_bytes,
             size=record.size,

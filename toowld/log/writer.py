@@ -58,10 +58,13 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 def read_boot_id() -> str:
     """Names this boot of the machine: monotonic clocks compare only within one. Empty if it can't be told."""
     try:
-        with open(_BOOT_ID) as file:
-            return file.read().strip()
+        fd = os.open(_BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(fd, 64).decode().strip()
+    finally:
+        os.close(fd)
 
 
 class LogWriter:
