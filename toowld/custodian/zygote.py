@@ -19,6 +19,7 @@ import socket
 import sys
 
 from toowld.custodian import __main__ as custodian
+from toowld.custodian import holes
 from toowld.custodian.title import setproctitle
 from toowld.wire import Failure, FrameDecoder, Message, Request, Response, encode
 
@@ -33,8 +34,7 @@ def serve(daemon: socket.socket) -> None:
     setproctitle("toowld --zygote")
     decoder = FrameDecoder()
     fds: list[int] = []
-    gc.collect()
-    gc.freeze()  # a collection in a custodian would else write to, and so copy, every page that it shares
+    _prepare_memory()
     while True:
         # Close-on-exec: the link must not reach the shells.
         data, received, _flags, _address = socket.recv_fds(daemon, 4096, 4, socket.MSG_CMSG_CLOEXEC)
@@ -46,6 +46,17 @@ def serve(daemon: socket.socket) -> None:
             if isinstance(message, Request):
                 # A request without a descriptor gets none: the kernel ends a read where one came.
                 daemon.sendall(encode(_answer(daemon, message, fds)))
+
+
+def _prepare_memory() -> None:
+    """Have a custodian write to, and so copy, as few as possible of the pages that it shares with us."""
+    gc.collect()
+    holes.fill()
+    if sys.version_info < (3, 12):
+        # Each attribute that a custodian looks up would throw another one out, and so write to that one's name,
+        # wherever it lies: 0.1 MB. Later versions do not count who uses a name.
+        sys._clear_type_cache()
+    gc.freeze()  # a collection there would write to all that we have
 
 
 def _answer(daemon: socket.socket, request: Request, fds: list[int]) -> Message:
