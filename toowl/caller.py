@@ -27,8 +27,10 @@ def new_params(
     """The parameters of the request ``new`` (docs/protocol.md). ``env``: what is set besides our own environment.
 
     Raises:
-        UsageError: the folder that we are in is gone.
+        UsageError: the folder that we are in is gone, or ``argv`` is a line for a shell.
     """
+    if isinstance(argv, str | bytes):  # is a sequence too, of its letters
+        raise UsageError(f"a command is a list of texts, such as ['sh', '-c', {argv!r}]")
     params: dict[str, Any] = pack_text(
         {
             "argv": None if argv is None else list(argv),

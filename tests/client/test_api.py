@@ -151,6 +151,15 @@ def test_a_command_to_its_end(sandbox: Sandbox, face: Face) -> None:
     assert done.status == 3 and done.session.exit_code == 3
 
 
+def test_a_line_is_no_command(sandbox: Sandbox, face: Face) -> None:
+    """A text is a sequence of texts for Python: of its letters."""
+    sandbox.up()
+    for method in ("new", "run"):
+        with pytest.raises(UsageError, match=r"a list of texts, such as \['sh', '-c', 'echo one'\]"):
+            getattr(face, method)("echo one")
+    assert face.sessions() == []
+
+
 def test_waiting(sandbox: Sandbox, face: Face) -> None:
     sandbox.up()
     with pytest.raises(UsageError, match="one thing"):

@@ -187,6 +187,12 @@ def test_events(sandbox: Sandbox) -> None:
     with plain:
         assert plain.wait(DEADLINE) == 141
     assert sandbox.toowl("events", "--since", "x", check=False).returncode == 2
+    for name, told in (
+        ("end", "there is no event 'end': did you mean 'ended'?"),
+        ("idle", "--only idle needs --idle S, as that is told to those who ask for it"),
+    ):
+        refused = sandbox.toowl("events", "work", "--only", name, check=False)
+        assert (refused.returncode, refused.stderr) == (2, f"toowl: {told}\n"), "nobody waits for ever"
 
 
 def test_events_of_sessions_that_fit(sandbox: Sandbox) -> None:

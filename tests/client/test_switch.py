@@ -61,6 +61,29 @@ def test_from_inside(sandbox: Sandbox, persistent: bool) -> None:
     assert listed(sandbox)["two"]["display"] == "detached"
 
 
+def test_from_inside_it_is_the_terminal_that_was_typed_at(sandbox: Sandbox) -> None:
+    """Another one that is attached stays where it is, and so does one that only watches; the same with detach."""
+    sandbox.up()
+    make(sandbox, "one", "two")
+    here, there, viewer = (
+        attach(sandbox, "one"),
+        attach(sandbox, "one"),
+        attach(sandbox, "one", "--read-only"),
+    )
+    here.send("python -m toowl switch two\r")
+    wait_attended(sandbox, one=2, two=1)
+    here.send("python -m toowl switch one\r")
+    wait_attended(sandbox, one=3, two=0)
+    there.send("python -m toowl detach\r")
+    assert there.wait() == 0
+    wait_attended(sandbox, one=2, two=0)
+    here.send("python -m toowl switch --all two\r")
+    wait_attended(sandbox, one=0, two=2)
+    for terminal in (here, viewer):
+        terminal.send(CHORD)
+        assert terminal.wait() == 0
+
+
 def test_to_where_one_is(sandbox: Sandbox) -> None:
     sandbox.up()
     make(sandbox, "one")

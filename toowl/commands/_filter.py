@@ -87,13 +87,14 @@ def _parse(text: str) -> Filter:
     if key.startswith(_TAG):
         return Filter(key.removeprefix(_TAG), pattern, tag=True)
     if key == "state" and pattern not in STATES:
-        raise UsageError(f"there is no state {pattern!r}: {_nearest(pattern, STATES)}")
+        raise UsageError(f"there is no state {pattern!r}: {nearest(pattern, STATES)}")
     if key == "persistent" and pattern not in ("yes", "no"):
         raise UsageError(f"-f persistent={pattern}: say yes or no")
     return Filter(key, pattern)
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
+def nearest(word: str, known: Sequence[str]) -> str:
+    """What may have been meant by a word that is not known."""
     found = get_close_matches(word, known, 1)
     return f"did you mean {found[0]!r}?" if found else f"it is one of {', '.join(known)}"
 
@@ -109,9 +110,9 @@ def chosen(sessions: Sequence[Session], filters: Iterable[Filter]) -> list[Sessi
         if not one.tag and one.key not in KEYS:
             tags = sorted({key for session in sessions for key in session.get("tags") or {}})
             if one.key not in tags:
-                nearest = _nearest(one.key, list(dict.fromkeys((*KEYS, *tags))))
+                hint = nearest(one.key, list(dict.fromkeys((*KEYS, *tags))))
                 raise UsageError(
-                    f"no session has a tag {one.key!r}, and there is no such filter: {nearest}; "
+                    f"no session has a tag {one.key!r}, and there is no such filter: {hint}; "
                     f"tag.{one.key} is a tag all the same"
                 )
         found = [session for session in found if _fits(session, one)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from toowl.commands._attaching import label
 from toowl.commands._connect import connect, note
+from toowl.commands._current import typed_last
 from toowl.commands._options import Parser, add_session, command_parser, session_or_current
 from toowl.commands._several import add_group, add_json, each, meant
 from toowld.errors import RefusedError, UsageError
@@ -21,8 +22,9 @@ def parser() -> Parser:
         SUMMARY,
         usage="toowl detach [SESSION] [--client ID|--all] | -f KEY=VALUE... [--yes] [--json]",
         description="""Make a terminal leave a session. The session runs on. Without --client or --all it is the one
-        attached terminal, if there is just one. From the attached terminal itself, Ctrl-\\ then d does
-        the same. With -f, all terminals leave the sessions that fit: these are listed first, and you are asked.""",
+        attached terminal, if there is just one; inside a session, without SESSION, the one that was typed at last.
+        From the attached terminal itself, Ctrl-\\ then d does the same. With -f, all terminals leave the sessions
+        that fit: these are listed first, and you are asked.""",
         examples=(("toowl detach work --all", "nobody is attached to work any more"),),
     )
     add_session(made, optional=True)
@@ -44,7 +46,9 @@ def run(argv: list[str]) -> int:
     with connect() as client:
         number = args.client
         if number is None and not args.all:
-            number = _the_one(client.request("info", session=session))
+            info = client.request("info", session=session)
+            here = typed_last(info.get("client_list") or []) if args.session is None else None
+            number = _the_one(info) if here is None else here
         detached = 0
         if number is not None or args.all:
             answer = client.request("detach", session=session, client=number, all=args.all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -17,6 +18,10 @@ from toowl.commands._options import Parser, command_parser, seconds
 from toowl.commands._text import safe
 from toowl.commands.ls import as_text
 from toowld.errors import DaemonUnreachable, SessionNotFound, UsageError
+from toowld.settings.schema import Hooks
+
+#: All events (docs/protocol.md).
+NAMES = (*Hooks.FREE.names, "missed")
 
 SUMMARY = "tell what happens to sessions, as it happens"
 
@@ -68,6 +73,7 @@ def parser() -> Parser:
 
 def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    _check_names(args)
     run, since = _place(args.since)
     filters = _filter.parse(args.filter)
     if filters:
@@ -80,6 +86,20 @@ def run(argv: list[str]) -> int:
             print(_as_json(happened) if args.json else _line(happened))
             sys.stdout.flush()  # whoever reads it waits for it
     return 0
+
+
+def _check_names(args: argparse.Namespace) -> None:
+    """Events that nobody will tell of are not waited for.
+
+    Raises:
+        UsageError: there is no such event, or it has to be asked for.
+    """
+    for name in args.only or ():
+        if name not in NAMES:
+            raise UsageError(f"there is no event {name!r}: {_filter.nearest(name, NAMES)}")
+        if (name == "idle" and args.idle is None) or (name == "input" and not args.input):
+            option = "--idle S" if name == "idle" else "--input"
+            raise UsageError(f"--only {name} needs {option}, as that is told to those who ask for it")
 
 
 def _fitting(events: Events, filters: Sequence[_filter.Filter], only: Sequence[str] | None) -> Plan[None]:

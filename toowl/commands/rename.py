@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     words = args.words
     if len(words) > 2:
-        raise UsageError("rename takes a session and a name: put quotes around a name with spaces")
+        raise UsageError("rename takes a session and a name, which has no blanks")
     session = session_or_current(words[0] if len(words) == 2 else None)
     with connect() as client:
         renamed = client.request("rename", session=session, name=words[-1].strip())

@@ -282,8 +282,9 @@ class Registry:
         if not name:
             return None, []
         if not _NAME.fullmatch(name):
+            shown = name if len(name) <= 64 else f"{name[:63]}…"
             raise RefusedError(
-                f"{name!r} is no session name: use letters, digits and . _ @ : + - (64 at most), no blanks"
+                f"{shown!r} is no session name: use letters, digits and . _ @ : + - (64 at most), no blanks"
             )
         known = [*(entry.record for entry in self._entries.values()), *self._promised]
         others = [record for record in known if holder is None or record.id != holder.record.id]
