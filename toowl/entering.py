@@ -9,7 +9,6 @@ import os
 import time
 
 from toowl import picture
-from toowl.attachment import Attachment
 from toowl.terminal import terminal_size
 from toowld import __version__, errors, wire
 from toowld.classes import frozen
@@ -28,12 +27,18 @@ _ATTACH_TIMEOUT = 15.0
 
 @frozen
 class Entered:
-    """A session that was attached: over which connection, and how that was asked for."""
+    """A session that was attached: over which connection, how that was asked for, and what to show of it first."""
 
     client: Client
-    attachment: Attachment
+    attached: wire.Attached
     request: dict[str, Any]
-    session_id: str | None
+    picture: picture.Picture | None
+
+    @property
+    def session_id(self) -> str | None:
+        """None from one that does not tell it."""
+        session_id = self.attached.about.get("id")
+        return session_id if isinstance(session_id, str) else None
 
 
 def enter(client: Client, request: dict[str, Any], ordered: picture.Order | None) -> Entered:
@@ -52,11 +57,9 @@ def enter(client: Client, request: dict[str, Any], ordered: picture.Order | None
         request |= {"from_seq": painted.seq, "redraw": True}
     attached = _ask(client, request)
     _check_roles(attached, request)
-    attachment = Attachment(attached, session=str(request["session"]), read_only=bool(request["read_only"]))
-    if painted is not None and attached.seq >= painted.seq:
-        attachment.paint(painted)
-    session_id = attached.about.get("id")
-    return Entered(client, attachment, request, session_id if isinstance(session_id, str) else None)
+    if painted is not None and attached.seq < painted.seq:
+        painted = None
+    return Entered(client, attached, request, painted)
 
 
 def elsewhere(where: Paths, before: Mapping[str, Any], session: str, size: wire.Size) -> Entered:

@@ -93,7 +93,7 @@ class Screen:
 
     def show(self, line: str) -> None:
         """Write what the terminal takes, for one turn, with ``line`` as the banner (empty: none)."""
-        attachment, screen = self._attachment, self._attachment.screen
+        screen = self._attachment.screen
         self._update_banner(line)
         turn = 0
         while turn < _WRITE_TURN:
@@ -107,27 +107,40 @@ class Screen:
                 self._insert(self._line(_HELP))
             if not screen:
                 return
-            piece = screen[0]
-            if isinstance(piece, Picture):
-                self._painted = piece
-                screen[0] = piece = piece.data
-            elif not isinstance(piece, bytes):
-                screen[0] = piece = (
-                    self._gap_notice(piece) if isinstance(piece, Lost) else self._notice(piece)
-                )
-                attachment.screen_bytes += len(piece)
+            piece = self._first()
             if not (count := self._write(memoryview(piece)[self._written :])):
                 return
-            self.follow(piece[self._written : self._written + count])
-            self._written += count
+            self._wrote(piece, count)
             turn += count
-            attachment.screen_bytes -= count
-            if self._written == len(piece):
-                screen.popleft()
-                self._written = 0
-                if self._painted is not None:
-                    self._line_start = self._painted.fresh_line
-                    self._painted = None
+
+    def begun(self, count: int) -> None:
+        """Of what waits first, so many bytes were written already."""
+        if count:
+            self._wrote(self._first(), count)
+
+    def _first(self) -> bytes:
+        """What is to be written first, as bytes."""
+        screen = self._attachment.screen
+        piece = screen[0]
+        if isinstance(piece, Picture):
+            self._painted = piece
+            screen[0] = piece = piece.data
+        elif not isinstance(piece, bytes):
+            screen[0] = piece = self._gap_notice(piece) if isinstance(piece, Lost) else self._notice(piece)
+            self._attachment.screen_bytes += len(piece)
+        return piece
+
+    def _wrote(self, piece: bytes, count: int) -> None:
+        """So many more bytes of the first piece are on the terminal."""
+        self.follow(piece[self._written : self._written + count])
+        self._written += count
+        self._attachment.screen_bytes -= count
+        if self._written == len(piece):
+            self._attachment.screen.popleft()
+            self._written = 0
+            if self._painted is not None:
+                self._line_start = self._painted.fresh_line
+                self._painted = None
 
     def bell(self) -> None:
         """What was typed is refused."""

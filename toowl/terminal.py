@@ -223,7 +223,10 @@ class RawTerminal:
         """After SIGCONT: take the terminal again, once we are in the foreground."""
         while not self.in_foreground():
             os.kill(os.getpid(), signal.SIGSTOP)
-        self.make_raw()
+        with contextlib.suppress(
+            termios.error
+        ):  # it is gone (SIGCONT comes with its SIGHUP), as reading tells
+            self.make_raw()
 
     # -- bytes --------------------------------------------------------------------------------------------
 
@@ -283,11 +286,12 @@ class RawTerminal:
         deadline = time.monotonic() + timeout
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
+        left_over = memoryview(data)
         done = 0
         while done < len(data) and (left := deadline - time.monotonic()) > 0:
             try:
                 if poll.poll(left * 1000):
-                    done += self.write(data[done:])
+                    done += self.write(left_over[done:])
             except OSError:
                 break
         return done

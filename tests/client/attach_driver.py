@@ -1,20 +1,24 @@
 """Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for test_attach.py.
 
-Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive]
+Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive|stops|breaks]
 
 With ``again`` a lost connection is made anew, in the folder of SOCKET_PATH; with ``keepalive`` a silent one is lost.
+With ``stops`` and ``breaks`` a picture is ordered; where the rest is loaded then, this process stops, or can't.
 """
 
 from __future__ import annotations
 
 import _socket
+import os
+import signal
 import sys
 from pathlib import Path
 
 from toowl import attach as attach_module
-from toowl import attachment
+from toowl import attachment, picture
 from toowl.connection import Dialler
 from toowl.reconnect import Keepalive
+from toowl.terminal import terminal_size
 from toowld import wire
 from toowld.client import Client
 from toowld.errors import ToowlError
@@ -23,6 +27,19 @@ from toowld.paths import Paths
 
 def _crash(self: attachment.Attachment, message: wire.Message) -> None:
     raise RuntimeError("injected")
+
+
+class _AtTheRest:
+    """Among the finders of modules: does something when `toowl.loop` is looked for."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "toowl.loop" and self._what == "stops":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif name == "toowl.loop":
+            raise ImportError("injected")
 
 
 def main() -> int:
@@ -41,8 +58,12 @@ def main() -> int:
     if option == "keepalive":
         assert dialler
         dialler.keepalive = Keepalive(interval=0.1, patience=0.5)
+    ordered = None
+    if option in ("stops", "breaks"):
+        sys.meta_path.insert(0, _AtTheRest(option))
+        ordered = picture.order(client, "work", terminal_size(), read_only=False)
     try:
-        return attach_module.attach(client, params, dialler)
+        return attach_module.attach(client, params, None if dialler is None else lambda: dialler, ordered)
     except ToowlError as error:
         print(f"toowl: {error}", file=sys.stderr)
         return error.exit_status

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from toowl.connection import Dialler
     from toowld.client import Client
 
 
@@ -98,7 +99,6 @@ def put_on_terminal(
         ordered = picture.order(client, session, terminal_size(), read_only, lead or steal, begun)
 
     from toowl.attach import attach
-    from toowl.connection import Dialler
 
     params = {
         "session": session,
@@ -113,7 +113,13 @@ def put_on_terminal(
             {name: os.environ.get(name) for name in _followed(client)}
         ),  # for shells that run
     }
-    return attach(client, params, Dialler(paths.resolve), ordered)
+    return attach(client, params, _dialler, ordered)
+
+
+def _dialler() -> Dialler:
+    from toowl.connection import Dialler
+
+    return Dialler(paths.resolve)
 
 
 def _followed(client: Client) -> list[str]:
