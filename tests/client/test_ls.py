@@ -11,6 +11,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.client.scripted import ScriptedDaemon, session
 from tests.harness import Sandbox
@@ -203,6 +205,14 @@ def test_frames_are_those_of_the_wire() -> None:
         wire.Response.TAG,
     )
     assert wire.VERSION_MIN <= _quick._VERSION <= wire.VERSION_MAX
+
+
+_SCALARS = st.none() | st.booleans() | st.integers(0, (1 << 32) - 1) | st.text(max_size=300)
+
+
+@given(st.dictionaries(st.text(), _SCALARS | st.lists(_SCALARS, max_size=30), max_size=30))
+def test_what_is_asked_is_written_as_the_wire_does(params: dict[str, Any]) -> None:
+    assert _quick.frame([16, 1, "screen", params]) == wire.encode(wire.Request(1, "screen", params))
 
 
 @pytest.mark.parametrize(

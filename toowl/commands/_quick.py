@@ -2,7 +2,8 @@
 
 `toowld.client` is the way to speak to the daemon. But the wire's typed messages take Python as long to import as a
 bare start. ``toowl ls`` asks one thing only, and ``toowl attach`` has one done while it loads the rest. So they
-write two frames by hand, in their frozen form (``docs/protocol.md``; a test compares them with the real codec).
+write two frames by hand, in their frozen form (``docs/protocol.md``; a test compares them with the real codec). Even
+CBOR is loaded only when they are on their way, and the daemon is at work.
 Whatever is not exactly as expected ends in `Unusable`, and the caller takes the long way, which tells the user what
 is wrong.
 """
@@ -13,7 +14,7 @@ import _socket  # socket would build a dozen enums
 import os
 import sys
 
-from toowld import __version__, cbor
+from toowld import __version__
 from toowld.place import daemon_socket
 
 TYPE_CHECKING = False
@@ -32,8 +33,31 @@ class Unusable(Exception):
 
 def frame(message: list[Any]) -> bytes:
     """A message as one frame: length, then CBOR."""
-    body: bytes = cbor.dumps(message)
+    body = _encoded(message)
     return len(body).to_bytes(4, "big") + body
+
+
+def _encoded(value: Any) -> bytes:
+    """CBOR (RFC 8949), as much of it as requests are made of."""
+    if value is None or isinstance(value, bool):
+        return {False: b"\xf4", True: b"\xf5", None: b"\xf6"}[value]
+    if isinstance(value, int):
+        return _head(0, value)
+    if isinstance(value, str):
+        text = value.encode()
+        return _head(3, len(text)) + text
+    if isinstance(value, list):
+        return _head(4, len(value)) + b"".join(map(_encoded, value))
+    pairs = [_encoded(key) + _encoded(item) for key, item in value.items()]
+    return _head(5, len(pairs)) + b"".join(pairs)
+
+
+def _head(major: int, number: int) -> bytes:
+    """What every item begins with: its type, and its value or size, in as few bytes as that takes."""
+    if number < 24:
+        return bytes((major << 5 | number,))
+    power = 0 if number < 1 << 8 else 1 if number < 1 << 16 else 2
+    return bytes((major << 5 | 24 + power,)) + number.to_bytes(1 << power, "big")
 
 
 def ask(method: str, params: dict[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
@@ -45,7 +69,7 @@ def ask(method: str, params: dict[str, Any] | None = None, timeout: float = 5.0)
     stream = begin(method, params or {}, timeout)
     try:
         return _answer(stream)
-    except (OSError, ValueError, LookupError, TypeError, cbor.CBORError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise Unusable from error
     finally:
         stream.close()
@@ -92,6 +116,8 @@ def _answer(stream: _socket.socket) -> dict[str, Any]:
 
 
 def _next(stream: _socket.socket, buffer: bytearray) -> tuple[list[Any], bytearray]:
+    from toowld import cbor
+
     needed = 4
     while True:
         if needed == 4 and len(buffer) >= 4:
@@ -101,9 +127,12 @@ def _next(stream: _socket.socket, buffer: bytearray) -> tuple[list[Any], bytearr
             needed += length
         if needed > 4 and len(buffer) >= needed:
             body = bytes(buffer[4:needed])
-            message = cbor.loads(
-                body, max_depth=_MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
-            )
+            try:
+                message = cbor.loads(
+                    body, max_depth=_MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
+                )
+            except cbor.CBORError as error:
+                raise Unusable from error
             if type(message) is not list or not message or type(message[0]) is not int:
                 raise Unusable
             return message, buffer[needed:]

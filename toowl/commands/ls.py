@@ -132,8 +132,7 @@ def _print_json(sessions: Sequence[Mapping[str, Any]]) -> int:
 
 def _print_table(sessions: Sequence[Mapping[str, Any]], filtered: bool = False) -> int:
     width = _terminal_width()
-    for line in _lines(sessions, width):
-        print(line)
+    print("\n".join(_lines(sessions, width)))  # at once: a terminal takes each line by itself otherwise
     if others := sum(is_of_another_version(session) for session in sessions) if width else 0:
         sys.stdout.flush()
         print(f"{others} kept by another version of toowl: `toowld upgrade --all`", file=sys.stderr)
