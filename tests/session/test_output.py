@@ -12,7 +12,7 @@ from toowld.session import events as ev
 from toowld.session.ending import LONGEST_FAREWELL
 from toowld.session.feeding import REPLAY_PIECE
 from toowld.session.marks import NEWS_INTERVAL
-from toowld.wire import Detached, Ended, Gap, Live, Output
+from toowld.wire import Attached, Detached, Ended, Gap, Live, Output
 
 MIB = 1 << 20
 
@@ -84,6 +84,16 @@ def test_a_reconnect_from_where_nothing_can_be(from_seq: int) -> None:
     with pytest.raises(RemoteProtocolError):
         session.handle(join(1, from_seq=from_seq), 1.0)
     assert not session.attachments
+
+
+@pytest.mark.parametrize("cause", [ev.ClientDismissed(1, "requested"), join(2, steal=True)])
+def test_who_is_sent_away_while_its_replay_is_looked_for_is_welcomed_first(cause: ev.Event) -> None:
+    """Else a client that waits to be attached takes it for a broken connection, and comes back."""
+    session = running(seq=10)
+    assert sent(session.handle(join(1, replay=1000), 1.0), 1) == []
+    first, last = sent(session.handle(cause, 2.0), 1)
+    assert isinstance(first, Attached) and (first.seq, first.live) == (10, 10)
+    assert isinstance(last, Detached)
 
 
 @pytest.mark.parametrize("replay_bytes", [0, 1000])

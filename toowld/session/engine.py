@@ -304,6 +304,9 @@ class Session:
             self._settle()
 
     def _send_away(self, attachment: Attachment, reason: str, last_word: Message) -> None:
+        # Who waits to be attached would take any other word for a broken connection.
+        if not attachment.welcomed:
+            self._welcome(attachment, self.seq)
         self._send(attachment, last_word)
         self._do(do.CloseClient(attachment.client, reason))
         self._forget(attachment)
