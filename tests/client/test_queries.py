@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,9 @@ def told(sandbox: Sandbox, session: str, what: str) -> bytes:
     return bytes.fromhex(found[1].decode())
 
 
-def asking(sandbox: Sandbox, question: bytes, **params: object) -> str:
+def asking(sandbox: Sandbox, question: bytes, **params: Any) -> str:
     """A session whose program asks as soon as it may: `go`."""
-    return str(sandbox.new("python3", "-c", _ASKS, repr(question), name="work", **params)["id"])
+    return str(sandbox.new("python3", "-c", _ASKS, repr(question), **{"name": "work", **params})["id"])
 
 
 def go(sandbox: Sandbox) -> None:
@@ -58,16 +59,14 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])
-@pytest.mark.parametrize(("question", "answer"), QUESTIONS)
-def test_with_nobody_there_the_screen_answers(
-    sandbox: Sandbox, question: bytes, answer: bytes, persistent: bool
-) -> None:
+def test_with_nobody_there_the_screen_answers(sandbox: Sandbox, persistent: bool) -> None:
     sandbox.up()
-    session = asking(sandbox, question, persistent=persistent)
+    sessions = [asking(sandbox, question, name=None, persistent=persistent) for question, _ in QUESTIONS]
     go(sandbox)
-    assert told(sandbox, session, "answer") == answer
-    sandbox.send(session, b"q")
-    assert told(sandbox, session, "more") == b""
+    for session, (question, answer) in zip(sessions, QUESTIONS, strict=True):
+        assert told(sandbox, session, "answer") == answer, question
+        sandbox.send(session, b"q")
+        assert told(sandbox, session, "more") == b"", question
 
 
 def test_without_a_daemon_there_is_an_answer_too(sandbox: Sandbox) -> None:

@@ -21,8 +21,8 @@ from toowld.session import Record, State
 
 USERS = 8
 
-#: Of each user. About 300 operations a second are made on two cores, so this is 7 s; `make soak` has 1000 of each.
-OPERATIONS = 250
+#: Of each user. About 300 operations a second are made on two cores, so this is 3 s; `make soak` has 1000 of each.
+OPERATIONS = 120
 
 
 def test_a_crowd_leaves_the_truth(sandbox: Sandbox) -> None:
@@ -31,7 +31,7 @@ def test_a_crowd_leaves_the_truth(sandbox: Sandbox) -> None:
     with Crowd(sandbox, USERS, OPERATIONS, seed=1) as crowd:
         report = crowd.reports()
         assert report["unexpected"] == []
-        assert min(report["done"][name] for name in ("attach", "detach", "rename", "kill", "restart")) > 20
+        assert min(report["done"][name] for name in ("attach", "detach", "rename", "kill", "restart")) > 10
         assert settle(sandbox, crowd) == []
     assert settle(sandbox) == [], "they hung up, and nobody is attached"
     wait_for(lambda: sum(info["clients"] for info in ls(sandbox).values()) == 0)
