@@ -1,8 +1,9 @@
 """Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for test_attach.py.
 
-Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive|stops|breaks]
+Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive|patient|stops|breaks]
 
 With ``again`` a lost connection is made anew, in the folder of SOCKET_PATH; with ``keepalive`` a silent one is lost.
+With ``patient`` the answer to a detach is waited for longer than any test lasts.
 With ``stops`` and ``breaks`` a picture is ordered; where the rest is loaded then, this process stops, or can't.
 """
 
@@ -46,6 +47,10 @@ def main() -> int:
     option = sys.argv[2] if len(sys.argv) > 2 else ""
     if option == "crash":
         attachment.Attachment.receive = _crash  # type: ignore[method-assign]
+    if option == "patient":
+        from toowl import loop
+
+        loop._DETACH_TIMEOUT = 600
     if sys.argv[1].isdigit():
         client = Client(_socket.socket(fileno=int(sys.argv[1])), "the peer")
     else:

@@ -199,14 +199,16 @@ def test_detach_from_a_session_that_hangs(world: World) -> None:
     assert world.ends(0).startswith(b"[detached from work; ")
 
 
-def test_detach_without_patience(world: World) -> None:
-    world.attach()
-    world.type(b"\x1cd")
-    world.receive(wire.Detach)
-    begin = time.monotonic()
-    world.type(b"\x1cd")
-    assert world.ends(0) == b"[detached from work]\r\n"
-    assert time.monotonic() - begin < 1.5
+def test_detach_without_patience() -> None:
+    world = World("patient")
+    try:
+        world.attach()
+        world.type(b"\x1cd")
+        world.receive(wire.Detach)
+        world.type(b"\x1cd")
+        assert world.ends(0) == b"[detached from work]\r\n"
+    finally:
+        world.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])

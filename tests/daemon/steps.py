@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.harness import Sandbox, Terminal, wait_for
 
@@ -91,7 +93,7 @@ def killed_by(box: Sandbox, name: str) -> int | None:
     return signum
 
 
-@contextmanager
+@contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """A process under SIGSTOP for a while."""
     os.kill(pid, signal.SIGSTOP)
@@ -99,6 +101,16 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def running(box: Sandbox, last: object) -> list[psutil.Process]:
+    """The processes of a sandbox whose command line ends with a word."""
+    found = []
+    for process in box.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # gone meanwhile
+            if process.cmdline()[-1:] == [str(last)]:
+                found.append(process)
+    return found
 
 
 def open_files(pid: int) -> dict[int, str]:

@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -18,11 +17,13 @@ from tests.daemon.steps import (
     listed,
     ls,
     numbers,
+    running,
     shell,
     wait_displayed,
 )
 from tests.harness import Sandbox, Terminal, alive, wait_for
 from toowld.client import Client
+from toowld.daemon.connection import HELLO_TIMEOUT
 from toowld.errors import ToowlError
 from toowld.wire import Attached, Detached, Ended, Failure, Gap, Live, Output
 
@@ -204,12 +205,12 @@ def test_attach_and_detach_in_a_crowd(sandbox: Sandbox) -> None:
     wait_for(lambda: {item["clients"] for item in listed(sandbox).values()} == {0}, what="the truth")
     assert ls(sandbox)["kept"]["pid"] == kept["pid"]
     # Nothing runs that is not listed, and nothing is listed as running that does not.
-    running = {
+    kept_by = {
         item["id"]: item["custodian_pid"] for item in ls(sandbox).values() if item["state"] == "running"
     }
-    wait_for(lambda: sandbox.custodians() == running)
-    cats = {process.pid for process in sandbox.processes() if process.cmdline()[-1:] == ["cat"]}
-    assert cats == {item["pid"] for item in ls(sandbox).values() if item["state"] == "running"}
+    wait_for(lambda: sandbox.custodians() == kept_by)
+    children = {item["pid"] for item in ls(sandbox).values() if item["state"] == "running"}
+    wait_for(lambda: {process.pid for process in running(sandbox, "cat")} == children)
 
 
 def test_a_client_that_is_gone_before_it_is_attached(sandbox: Sandbox) -> None:
@@ -326,10 +327,8 @@ def test_many_connections_at_once(sandbox: Sandbox) -> None:
         link.settimeout(10)
         link.connect(str(sandbox.paths.daemon_socket))
         silent.append(link)
-    begun = time.monotonic()
-    with sandbox.client() as client:
+    with sandbox.client(timeout=HELLO_TIMEOUT / 2) as client:
         assert client.request("list")["sessions"] == []
-    assert time.monotonic() - begun < 2
     for link in silent:
         link.close()
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.daemon.losses import lose, stored
-from tests.daemon.steps import ask, ls, shell, wait_displayed
+from tests.daemon.steps import ask, ls, running, shell, wait_displayed
 from tests.harness import Sandbox, wait_for
 from toowld.daemon.restoring import program, refreshed
 from toowld.session import Record, State
@@ -62,7 +62,7 @@ def test_an_offer_declined(sandbox: Sandbox, answer: bytes) -> None:
     assert not note.exists()
     # Ctrl-C does in that shell what it does in every other.
     sandbox.send("work", b"sleep 4711\r")
-    wait_for(lambda: any(p.cmdline()[-1:] == ["4711"] for p in sandbox.processes()))
+    wait_for(lambda: running(sandbox, 4711))
     sandbox.send("work", b"\x03")
     assert ask(sandbox, info["id"], "$?") == "130"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.crowd import settle
-from tests.daemon.steps import ask, displayed, listed, ls, settings, shell, wait_displayed
+from tests.daemon.steps import ask, displayed, listed, ls, running, settings, shell, wait_displayed
 from tests.harness import Sandbox, alive, machine_cannot, need_program, wait_for
 from toowld import wire
 
@@ -213,7 +213,7 @@ def test_a_daemon_is_told_to_stop_meanwhile(sandbox: Sandbox, clients: Any, hang
     assert [path.name for path in sandbox.paths.sessions.iterdir()] == [info["id"]]
     sandbox.up()
     assert set(ls(sandbox)) == {"other"}
-    assert not [p for p in sandbox.processes() if p.cmdline()[-1:] == ["4711"]]
+    assert not running(sandbox, 4711)
 
 
 @pytest.mark.parametrize("persistent", [True, False], ids=["persistent", "standard"])

@@ -22,10 +22,10 @@ OLD = "0.0.9"
 
 
 def old_package(box: Sandbox, *, features: bool = True) -> str:
-    """A folder with this package as it may have been before; for PYTHONPATH."""
+    """A folder with this package, and what is compiled of it, as it may have been before; for PYTHONPATH."""
     folder = box.root / "old"
     for name in ("toowld", "toowl"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / name, folder / name)
     change(folder / "toowld/__init__.py", f'"{__version__}"', f'"{OLD}"')
     if not features:
         change(folder / "toowld/custodian/keeper.py", 'FEATURES = ("Upgrade", ', 'FEATURES = ("Aging", ')
