@@ -72,6 +72,7 @@ PURE = [
     "toowld/settings/values.py",
     "toowld/settings/file.py",
     "toowld/settings/example.py",
+    "toowl/api/executing.py",
     "toowl/api/plans.py",
     "toowl/api/values.py",
     "toowl/api/waiting.py",

@@ -5,7 +5,7 @@ socket; ``attach`` puts a session on this terminal, ``loop`` moves its bytes, an
 ``modes``, ``replay`` and ``banner`` are their PURE parts. ``history`` is what a session printed and shows, also
 without a daemon; ``offline``, what is recorded of it. ``api`` is what Python programs use. ``shells`` and
 ``completion`` are what shells are given, ``execution`` is what is typed into them for a command, and read from them
-(PURE).
+(PURE), ``foreground`` whether they are at their prompt, ``turn`` that one command is typed at a time.
 toowl imports of toowld only ``wire``, ``errors`` and ``paths``, and, for what works without a daemon, ``log``.
 """
 

@@ -29,6 +29,9 @@ CLEAR = b"\x05\x15"
 #: The kernel knows the second only (VKILL, termios(3)).
 CLEAR_KERNEL = b"\x15"
 
+#: Takes away all of a command of several lines (VINTR).
+INTERRUPT = b"\x03"
+
 #: Not in ECMA-48, nor in any list of what terminals know.
 _OSC = "7379"
 

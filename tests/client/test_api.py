@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import toowl
-from tests.harness import DEADLINE, Sandbox, wait_for
+from tests.harness import DEADLINE, Sandbox, need_program, wait_for
 from toowl import AsyncClient, Client
-from toowl.api import Ended, Happened, Lost, Piece
+from toowl.api import Ended, Executed, Happened, Lost, Piece
 from toowld.errors import DaemonUnreachable, RefusedError, SessionNotFound, UsageError
 from toowld.wire import Size
 
@@ -149,6 +149,26 @@ def test_a_command_to_its_end(sandbox: Sandbox, face: Face) -> None:
     done = face.run([*SH, "seq 20000; exit 3"])
     assert done.output == b"".join(b"%d\r\n" % number for number in range(1, 20001))
     assert done.status == 3 and done.session.exit_code == 3
+
+
+def test_a_command_in_a_shell(sandbox: Sandbox, face: Face) -> None:
+    """As `toowl exec`, whose tests these are not: in that very shell, one after the other."""
+    need_program("bash")
+    sandbox.up()
+    face.new(["bash", "--norc", "-i"], name="x", env={"HISTFILE": ""})
+    assert face.exec("x", "cd /tmp; there=yes") == Executed("", 0)
+    assert face.exec("x", "echo $PWD $there; (exit 7)") == Executed("/tmp yes\n", 7)
+    late = face.exec("x", "echo begun; read line", timeout=1.5)
+    assert late == Executed("begun\n", 124, timed_out=True)
+    with pytest.raises(RefusedError, match="wait, look with `toowl capture`"):
+        face.exec("x", "echo too early", timeout=0.2)
+    sandbox.send("x", b"\r")
+    two = [face.begin("exec", "x", f"echo {number}; sleep 0.1") for number in (1, 2)]
+    assert [one.result(DEADLINE).output for one in two] == ["1\n", "2\n"]
+    with pytest.raises(UsageError, match="which command"):
+        face.exec("x", " ")
+    with pytest.raises(SessionNotFound):
+        face.exec("nobody", "true")
 
 
 def test_a_line_is_no_command(sandbox: Sandbox, face: Face) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.daemon.steps import displayed, stopped
 from tests.harness import Sandbox, need_program, wait_for
 from toowl.cli import main
-from toowl.commands._prompt import foreground
+from toowl.foreground import foreground
 from toowl.shells import SHELLS, script
 
 _SETTINGS = {
@@ -208,6 +208,26 @@ def test_who_waits_goes(sandbox: Sandbox, run: Exec) -> None:
         assert waiting.communicate(timeout=20)[1] == b'toowl: session "x": the command goes on there\n'
         assert waiting.returncode == 130
     gate.write_text("")
+    assert output(run("echo two")) == "two\n"
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_over_a_restart_of_the_daemon(sandbox: Sandbox, run: Exec, marked: bool) -> None:
+    start(sandbox, "bash", marked)
+    gate = sandbox.root / "gate"
+    os.mkfifo(gate)
+    with subprocess.Popen(
+        [sys.executable, "-m", "toowl", "exec", "x", f"echo begun; cat {gate}; (exit 5)"],
+        env=sandbox.env,
+        stdout=subprocess.PIPE,
+    ) as waiting:
+        assert waiting.stdout is not None and waiting.stdout.readline() == b"begun\n"
+        sandbox.kill9()
+        with gate.open("w") as writer:
+            writer.write("printed meanwhile\n")
+        assert waiting.stdout.readline() == b"printed meanwhile\n"
+        assert waiting.wait(20) == 5
+    sandbox.up()
     assert output(run("echo two")) == "two\n"
 
 

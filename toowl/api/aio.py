@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from toowl import caller
-from toowl.api import plans, waiting
-from toowl.api.plans import Dial, Give, Hear, Look, Now, Pause, Plan, Post, Step
+from toowl import caller, foreground, turn
+from toowl.api import executing, plans, waiting
+from toowl.api.plans import Dial, Give, Hear, Look, Now, Pause, Peek, Plan, Post, Step, Turn
 from toowl.api.sync import look
-from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Screen, Session, Waited
+from toowl.api.values import Completed, Ended, Executed, Happened, Lost, Piece, Screen, Session, Waited
 from toowld import __version__, paths, wire
 from toowld.errors import DaemonUnreachable, RefusedError, RemoteProtocolError, ToowlError, from_wire
 from toowld.paths import Paths
@@ -142,6 +142,20 @@ class AsyncClient:
         params = caller.new_params(argv, name=name, cwd=cwd, env=env, size=size, persistent=persistent)
         return await self._run(plans.run(params, uuid4().hex))
 
+    async def exec(
+        self, session: str, command: str, *, timeout: float | None = None, force: bool = False
+    ) -> Executed:
+        return await self._run(
+            executing.execute(
+                session,
+                command,
+                uuid4().hex,
+                timeout=timeout,
+                force=force,
+                own=os.environ.get("TOOWL_SESSION"),
+            )
+        )
+
     # --- carrying out -----------------------------------------------------------------------------------
 
     async def _run(self, plan: Plan[_T]) -> _T:
@@ -195,6 +209,7 @@ class _Driver:
         self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._decoder = wire.FrameDecoder()
         self._last_id = 0
+        self._turn: turn.Turn | None = None
 
     async def do(self, step: Step) -> tuple[Any, ToowlError | None]:
         try:
@@ -218,6 +233,11 @@ class _Driver:
                 return asyncio.get_running_loop().time()
             case Look(session):
                 return await asyncio.to_thread(look, self._paths, session)
+            case Peek(pid):
+                return foreground.foreground(pid)
+            case Turn(session):
+                self._turn = self._turn or turn.Turn(self._paths, session)
+                return self._turn.take()
         return None
 
     async def _dial(self, session: str | None) -> None:
@@ -232,7 +252,7 @@ class _Driver:
                 raise error from None
 
     async def _connect(self, path: str) -> None:
-        self.close()
+        self._hang_up()
         self._decoder = wire.FrameDecoder()
         try:
             async with asyncio.timeout(_HELLO_TIMEOUT):
@@ -303,6 +323,12 @@ class _Driver:
                 await writer.wait_closed()
 
     def close(self) -> None:
+        self._hang_up()
+        if self._turn is not None:
+            self._turn.close()
+            self._turn = None
+
+    def _hang_up(self) -> None:
         if self._stream is not None:
             self._stream[1].close()
             self._stream = None

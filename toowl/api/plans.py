@@ -30,7 +30,7 @@ ANSWER = 10.0
 #: Pause between two attempts to reach a daemon that is gone (seconds).
 RETRY = 0.2
 #: Of a log so much is read at once (bytes), and what its records are (docs/protocol.md).
-_PAGE, _OUTPUT, _RESIZE = 256 << 10, 1, 2
+PAGE, RECORD_OUTPUT, _RECORD_RESIZE = 256 << 10, 1, 2
 
 
 @frozen
@@ -78,13 +78,30 @@ class Look:
 
 
 @frozen
+class Peek:
+    """Ask the kernel who has the terminal of the session whose child is ``pid``. Brings it: `Foreground`."""
+
+    pid: int
+
+
+@frozen
+class Turn:
+    """Try to be the one that has the shell of a session (an id) run a command, to the end of this plan.
+
+    Brings whether we are.
+    """
+
+    session: str
+
+
+@frozen
 class Give:
     """Hand an item to whoever iterates over this plan."""
 
     item: Any
 
 
-Step = Dial | Post | Hear | Pause | Now | Look | Give
+Step = Dial | Post | Hear | Pause | Now | Look | Peek | Turn | Give
 _T = TypeVar("_T")
 Plan = Generator[Step, Any, _T]
 
@@ -369,12 +386,12 @@ def capture(name: str, count: int | None) -> Plan[str]:
     seq: int | None = 0
     at = 0
     while seq is not None:
-        page = yield from line.ask("read_log", session=info["id"], seq=seq, limit=_PAGE)
+        page = yield from line.ask("read_log", session=info["id"], seq=seq, limit=PAGE)
         for kind, start, _, _, payload in page["records"]:
-            if kind == _OUTPUT and start >= at:
+            if kind == RECORD_OUTPUT and start >= at:
                 lines.extend(text.feed(payload))
                 at = start + len(payload)
-            elif kind == _RESIZE and len(payload) == 4:
+            elif kind == _RECORD_RESIZE and len(payload) == 4:
                 text.resize(int.from_bytes(payload[2:], "big"))
         seq = None if page["next"] == seq else page["next"]
     lines.extend(text.finish())

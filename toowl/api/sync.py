@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from toowl import caller
-from toowl.api import plans, waiting
-from toowl.api.plans import Dial, Give, Hear, Look, Now, Pause, Plan, Post, Step
-from toowl.api.values import Completed, Ended, Happened, Lost, Piece, Screen, Session, Waited
+from toowl import caller, foreground, turn
+from toowl.api import executing, plans, waiting
+from toowl.api.plans import Dial, Give, Hear, Look, Now, Pause, Peek, Plan, Post, Step, Turn
+from toowl.api.values import Completed, Ended, Executed, Happened, Lost, Piece, Screen, Session, Waited
 from toowld import paths
 from toowld.client import Client as Connection
 from toowld.errors import DaemonUnreachable, RefusedError, ToowlError
@@ -203,6 +203,29 @@ class Client:
         params = caller.new_params(argv, name=name, cwd=cwd, env=env, size=size, persistent=persistent)
         return self._run(plans.run(params, uuid4().hex))
 
+    def exec(
+        self, session: str, command: str, *, timeout: float | None = None, force: bool = False
+    ) -> Executed:
+        """Type a command into the shell of a session, which is at its prompt, and wait until it is done.
+
+        It runs in that very shell, and can change its folder and variables.
+
+        Args:
+            command: a line for that shell, or several.
+            timeout: seconds; the command goes on then.
+            force: type it, even if the shell does not seem to be at its prompt.
+        """
+        return self._run(
+            executing.execute(
+                session,
+                command,
+                uuid4().hex,
+                timeout=timeout,
+                force=force,
+                own=os.environ.get("TOOWL_SESSION"),
+            )
+        )
+
     # --- carrying out -----------------------------------------------------------------------------------
 
     def _run(self, plan: Plan[_T]) -> _T:
@@ -245,6 +268,7 @@ class Driver:
         self._paths = where
         self._pipe = pipe
         self._connection: Connection | None = None
+        self._turn: turn.Turn | None = None
         self._over = False
 
     def run(self, plan: Plan[_T]) -> _T:
@@ -289,7 +313,7 @@ class Driver:
     def _carry_out(self, step: Step) -> Any:
         match step:
             case Dial(session):
-                self.close()
+                self._hang_up()
                 self._connection = self._dial(session)
             case Post(method, params):
                 return self._present.post(method, dict(params))
@@ -301,6 +325,11 @@ class Driver:
                 return time.monotonic()
             case Look(session):
                 return look(self._paths, session)
+            case Peek(pid):
+                return foreground.foreground(pid)
+            case Turn(session):
+                self._turn = self._turn or turn.Turn(self._paths, session)
+                return self._turn.take()
         return None
 
     def _dial(self, session: str | None) -> Connection:
@@ -337,7 +366,13 @@ class Driver:
                 connection.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, and let go of what is held."""
+        self._hang_up()
+        if self._turn is not None:
+            self._turn.close()
+            self._turn = None
+
+    def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -196,3 +196,17 @@ class Completed:
     def status(self) -> int:
         """See `Ended.status`."""
         return self.ended.status
+
+
+@frozen
+class Executed:
+    """A command that a session's shell was made to run.
+
+    Attributes:
+        output: what it printed, as text.
+        status: its exit status; 124 where it was not done in time (``timed_out``), and goes on.
+    """
+
+    output: str
+    status: int
+    timed_out: bool = False
