@@ -142,22 +142,20 @@ class EpollLoop:
         # not ended by itself.
         while self._arrived:
             self._signals[self._arrived.popleft()]()
-        for fd, mask in ready:
-            if mask & _READ:
-                self._call(self._readers.get(fd))
-            if mask & _WRITE:
-                self._call(self._writers.get(fd))
-        now = self.time()
-        while self._timers and self._timers[0][0] <= now:
-            timer = heapq.heappop(self._timers)[2]
-            if timer.callback is not None:
-                timer.callback(*timer.args)
-
-    def _call(self, found: _Callback | None) -> None:
         # One that was added in this very turn was not waiting when epoll looked: its number may have belonged to
         # a descriptor that was closed a moment ago. If it is ready, the next turn says so.
-        if found is not None and found[2] != self._turns:
-            found[0](*found[1])
+        turn = self._turns
+        for fd, mask in ready:
+            if mask & _READ and (found := self._readers.get(fd)) is not None and found[2] != turn:
+                found[0](*found[1])
+            if mask & _WRITE and (found := self._writers.get(fd)) is not None and found[2] != turn:
+                found[0](*found[1])
+        if self._timers:
+            now = self.time()
+            while self._timers and self._timers[0][0] <= now:
+                timer = heapq.heappop(self._timers)[2]
+                if timer.callback is not None:
+                    timer.callback(*timer.args)
 
     def _patience(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:

@@ -278,7 +278,8 @@ class SessionHost:
             callback, self._on_turn = self._on_turn, None
             callback()
         try:
-            self._perform()  # what had to wait for the disk
+            if self._effects:
+                self._perform()  # what had to wait for the disk
             first = True
             while self._events or self._changed:
                 if not self._events:  # told once, and when nothing more of this turn makes it old
@@ -342,8 +343,8 @@ class SessionHost:
             self._on_changed()
 
     def _write_pty(self, effect: do.WritePty) -> None:
-        self.last_active_at = time.time()
         self._terminal.write(effect)
+        self.last_active_at = time.time()
 
     def _log_exit(self, effect: do.LogExit) -> None:
         # The pid tells whose end this is, should an older one be the last that reached the disk.

@@ -23,6 +23,7 @@ from toowld.classes import frozen
 from toowld.errors import RemoteProtocolError
 from toowld.host.loop import Loop
 from toowld.wire import SETTINGS_SIZE, Page
+from toowld.wire.page import BUSY, POSITION, REVOKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _READ_BYTES = 4096
 
 #: Seals without which the page could be made shorter under our hands, which is a SIGBUS.
 _SEALS = fcntl.F_SEAL_SHRINK
+
+_NO_SETTINGS = bytes(SETTINGS_SIZE)
 
 
 @frozen
@@ -83,17 +86,16 @@ class LentTerminal:
             raise RemoteProtocolError("lend: a terminal and a page must come along")
         self._fd, page_fd = fds
         self._settings = settings
-        if not _settings(self._fd) or os.get_blocking(self._fd):
+        if not os.isatty(self._fd) or os.get_blocking(self._fd):
             raise RemoteProtocolError("lend: what came along is no terminal, or a blocking one")
-        self._memory = _map(page_fd)
-        self._page = Page(self._memory)
+        self._page = _map(page_fd)
         self._seq = seq
         self._input_seq = input_seq
         self._loop = loop
         self._stops = stops
-        self._stop = re.compile(b"|".join(re.escape(stop) for stop in stops)) if stops else None
-        self._longest_stop = max((len(stop) for stop in stops), default=0)
-        self._tail = b""  # the end of what was typed: a stop may have begun in it
+        self._stop = re.compile(b"|".join(re.escape(stop) for stop in stops))
+        self._starts = frozenset(stop[0] for stop in stops)
+        self._begun = b""  # the end of what was taken, in which a stop has begun
         self._typed = b""  # what was read from the first stop on
         self._out: deque[bytes | memoryview] = deque()
         self.queued = 0
@@ -113,12 +115,16 @@ class LentTerminal:
 
     def _begin(self) -> bool:
         """Whether we may use the terminal now; if so, say afterwards that the page is not busy any more."""
-        self._page.busy = True
-        # `revoked` last, behind a system call: see `toowld.wire.page`.
-        if _settings(self._fd) != self._settings or self._page.revoked:
-            self._page.busy = False
-            return False
-        return True
+        page = self._page
+        page[BUSY] = 1
+        # `REVOKED` last, behind a system call: see `toowld.wire.page`.
+        try:
+            ours = fcntl.ioctl(self._fd, termios.TCGETS, _NO_SETTINGS) == self._settings and not page[REVOKED]
+        except OSError:  # it is gone
+            ours = False
+        if not ours:
+            page[BUSY] = 0
+        return ours
 
     # --- what is typed ----------------------------------------------------------------------------------
 
@@ -129,14 +135,14 @@ class LentTerminal:
         try:
             data = os.read(self._fd, _READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            self._page.busy = False
+            self._page[BUSY] = 0
             return
         except OSError:  # EIO: hung up
             data = b""
         taken = self._taken(data)
         self._input_seq += taken
-        self._page.position = (self._seq, self._input_seq)
-        self._page.busy = False  # before it is typed: that may lead to anything, the end of this included
+        POSITION.pack_into(self._page, 0, self._seq, self._input_seq)
+        self._page[BUSY] = 0  # before it is typed: that may lead to anything, the end of this included
         if taken:
             self._on_typed(data[:taken])
         if self._fd >= 0 and (taken < len(data) or not data):
@@ -144,17 +150,22 @@ class LentTerminal:
 
     def _taken(self, data: bytes) -> int:
         """How many bytes of ``data`` are for the session."""
-        if self._stop is None:
-            return len(data)
-        before = len(self._tail)
-        behind = self._tail + data
+        if not self._begun and self._starts.isdisjoint(data):
+            return len(data)  # nearly all keys: they don't wait for a search
+        behind = self._begun + data
         found = self._stop.search(behind)
         if found is None:
-            self._tail = behind[1 - self._longest_stop :] if self._longest_stop > 1 else b""
+            self._begun = self._begun_in(behind)
             return len(data)
-        taken = max(found.start() - before, 0)
-        self._tail, self._typed = self._tail[found.start() :], data[taken:]
+        taken = max(found.start() - len(self._begun), 0)
+        self._begun, self._typed = self._begun[found.start() :], data[taken:]
         return taken
+
+    def _begun_in(self, typed: bytes) -> bytes:
+        """The end of ``typed``, if a stop begins with it."""
+        longest = max(map(len, self._stops))
+        ends = (typed[at:] for at in range(max(len(typed) - longest + 1, 0), len(typed)))
+        return next((end for end in ends if any(stop.startswith(end) for stop in self._stops)), b"")
 
     # --- output -----------------------------------------------------------------------------------------
 
@@ -179,7 +190,7 @@ class LentTerminal:
                 count = os.write(self._fd, head)
                 # At once: if we are killed, nothing else tells that this has been shown.
                 self._seq += count
-                self._page.position = (self._seq, self._input_seq)
+                POSITION.pack_into(self._page, 0, self._seq, self._input_seq)
                 if count == len(head):
                     self._out.popleft()
                 else:
@@ -190,7 +201,7 @@ class LentTerminal:
             gone = True
         sent = self._seq - before
         self.queued -= sent
-        self._page.busy = False
+        self._page[BUSY] = 0
         if gone:
             self._on_over()
         elif sent:
@@ -226,23 +237,8 @@ class LentTerminal:
         self._loop.remove_writer(self._fd)
         os.close(self._fd)
         self._fd = -1
-        self._memory.close()
-        return Remains(self._seq, self._begun(), self._typed, b"".join(self._out))
-
-    def _begun(self) -> bytes:
-        """The end of what was taken, if a stop has begun in it."""
-        if self._typed:
-            return self._tail
-        ends = (self._tail[at:] for at in range(len(self._tail)))
-        return next((end for end in ends if any(stop.startswith(end) for stop in self._stops)), b"")
-
-
-def _settings(fd: int) -> bytes:
-    """How the terminal is set up, to be compared; empty if it is none, or gone."""
-    try:
-        return fcntl.ioctl(fd, termios.TCGETS, bytes(SETTINGS_SIZE))
-    except OSError:
-        return b""
+        self._page.close()
+        return Remains(self._seq, self._begun, self._typed, b"".join(self._out))
 
 
 def _map(fd: int) -> mmap.mmap:

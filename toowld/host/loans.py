@@ -6,6 +6,8 @@ when it is too far behind, or the log has lost its disk, its terminal goes back.
 
 from __future__ import annotations
 
+from functools import partial
+
 from toowld.errors import RemoteProtocolError
 from toowld.host.client import Client
 from toowld.host.lent import LentTerminal
@@ -77,8 +79,8 @@ class Loans:
             self._session.input.taken(client.joining.client_id),
             settings,
             stops,
-            on_typed=lambda data: self._on_typed(number, client, data),
-            on_sent=lambda queued: self._on_written(number, client, queued),
+            on_typed=partial(self._on_typed, number, client),
+            on_sent=partial(self._on_written, number, client),
             on_room=lambda: self._tell(ev.ClientRoom(number)),
             on_over=lambda: self.give_back(number, client),
         )

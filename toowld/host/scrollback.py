@@ -62,7 +62,8 @@ class Scrollback:
 
     def append(self, effect: do.AppendLog) -> None:
         self._writer.append(effect.data)
-        self._watch()
+        if self._writer.degraded:
+            self._watch()
 
     def resize(self, effect: do.LogResize) -> None:
         self._writer.resize(effect.size)

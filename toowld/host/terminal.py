@@ -46,6 +46,7 @@ class Terminal:
         self._tell = tell
         self._pty: Pty | None = None
         self._typed: deque[bytes | memoryview] = deque()  # what the child has not taken yet
+        self._waiting = False  # for it to take more
 
     def start(
         self,
@@ -84,7 +85,7 @@ class Terminal:
             self._loop.remove_reader(self._pty.fd)
         if state["typed"]:
             self._typed.append(state["typed"])
-            self._loop.add_writer(self._pty.fd, self._flush)
+            self._wait(self._pty.fd)
 
     @property
     def folder(self) -> str | None:
@@ -168,13 +169,18 @@ class Terminal:
                 else:
                     self._typed[0] = memoryview(head)[count:]
         except (BlockingIOError, InterruptedError):
-            self._loop.add_writer(pty.fd, self._flush)
+            self._wait(pty.fd)
         except OSError:  # EIO: nobody reads there any more; without acknowledgement, clients know it
             self._typed.clear()
-        if not self._typed:
+        if self._waiting and not self._typed:
+            self._waiting = False
             self._loop.remove_writer(pty.fd)
         if took:
             self._tell(ev.PtyTook(took))
+
+    def _wait(self, fd: int) -> None:
+        self._waiting = True
+        self._loop.add_writer(fd, self._flush)
 
     # --- the rest ---------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class Attachment:
         replies: takes out what its terminal answers where another one's answer counts.
         welcomed: it was told that it is attached, and of what size the session is.
         typed_at: when its user last typed, or attached (monotonic seconds), for who leads.
+        live: it is given output as it comes. This and the next are asked at every key: no properties.
+        read_only: it may not type.
     """
 
     __slots__ = (
@@ -42,7 +44,9 @@ class Attachment:
         "allowance",
         "client",
         "client_id",
+        "live",
         "outbox",
+        "read_only",
         "reading",
         "replies",
         "seq",
@@ -64,6 +68,8 @@ class Attachment:
         self.replies = ReplyFilter()
         self.welcomed = False
         self._state = AttachmentState.REPLAYING
+        self.live = False
+        self.read_only = read_only
 
     def freeze(self) -> dict[str, Any]:
         """As plain values, for `thaw`. Nothing is being read for it: the log answers at once."""
@@ -95,7 +101,7 @@ class Attachment:
         attachment.allowance = state["allowance"]
         attachment.outbox = Outbox.thaw(state["outbox"])
         attachment.replies = ReplyFilter.thaw(state["replies"])
-        attachment._state = AttachmentState(state["state"])
+        attachment._enter(AttachmentState(state["state"]))
         return attachment
 
     @property
@@ -108,7 +114,11 @@ class Attachment:
         Raises:
             LocalProtocolError: an illegal move.
         """
-        self._state = next_attachment_state(self._state, move)
+        self._enter(next_attachment_state(self._state, move))
+
+    def _enter(self, state: AttachmentState) -> None:
+        self._state = state
+        self.live = state is AttachmentState.LIVE
 
     def describe(self) -> dict[str, Any]:
         """What its client is told of it (docs/protocol.md)."""
@@ -147,10 +157,6 @@ class Attachment:
         self._role = next_role(self._role, move)
 
     @property
-    def read_only(self) -> bool:
-        return self._role is Role.VIEWER
-
-    @property
     def precedence(self) -> tuple[bool, float]:
         """Of several attachments that may type, the one with the highest leads."""
         return (self._role is Role.LEAD, self.typed_at)
@@ -159,10 +165,6 @@ class Attachment:
     def has_terminal(self) -> bool:
         """Whether its terminal can answer what the session's program asks."""
         return self.size is not None and not self.read_only
-
-    @property
-    def live(self) -> bool:
-        return self._state is AttachmentState.LIVE
 
     @property
     def catching_up(self) -> bool:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 #: Dirty output is synced to the disk so long after its first byte (seconds): what a power cut may cost.
 SYNC_INTERVAL = 30.0
 
+# By these names where a key or its echo passes: to take a member out of an Enum costs 0.1 µs before Python 3.12.
+_RUNNING, _ENDED = SessionState.RUNNING, SessionState.ENDED
+
 
 class Session:
     """The state of one session while its child is about to run, runs, or has just ended.
@@ -203,7 +206,7 @@ class Session:
         self._do(*self._farewell.end())
 
     def _on_pty_output(self, event: ev.PtyOutput, now: float) -> None:
-        if self.state is SessionState.ENDED:
+        if self.state is _ENDED:
             raise LocalProtocolError("output after the end: clients were told that there is no more")
         data = event.data
         start = self.seq
@@ -371,10 +374,9 @@ class Session:
             return
         if attachment.read_only:
             raise RemoteProtocolError("this attachment is read-only")
-        if self.state is not SessionState.RUNNING:
+        if self.state is not _RUNNING:
             return  # `Ended` is on its way to this client; nothing is acknowledged
-        seq = self.input.taken(attachment.client_id) if event.seq is None else event.seq
-        typed = self.input.accept(attachment.client_id, seq, event.data, attachment.replies.feed)
+        typed = self.input.accept(attachment.client_id, event.seq, event.data, attachment.replies.feed)
         if typed:
             self._leading.typed(attachment, typed, now)
             if self._sizes.typed(attachment, typed):

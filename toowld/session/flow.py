@@ -11,6 +11,7 @@ from __future__ import annotations
 from toowld.session import effects as do
 from toowld.session.attachment import Attachment
 from toowld.session.leading import lead_of
+from toowld.session.outbox import HOLD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Flow:
     def is_even(self, attachments: Iterable[Attachment]) -> bool:
         """Whether all keep up, as nearly always: then a key must not wait for `regulate`, which has nothing to do."""
         for attachment in attachments:
-            if attachment.outbox.holds or not attachment.live:
+            if attachment.outbox.queued > HOLD or not attachment.live:
                 return False
         return not self.paused
 

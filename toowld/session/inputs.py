@@ -74,17 +74,24 @@ class InputQueue:
             del self._taken[forgotten]
 
     def accept(
-        self, client_id: str, seq: int, data: bytes, keep: Callable[[bytes], bytes] = lambda fresh: fresh
+        self,
+        client_id: str,
+        seq: int | None,
+        data: bytes,
+        keep: Callable[[bytes], bytes] = lambda fresh: fresh,
     ) -> bytes:
         """The part of ``data`` that is new and shall be typed now.
 
         Args:
+            seq: where ``data`` begins; None: it continues what was taken.
             keep: what of the new part is to be typed. The rest counts as if the PTY had it.
 
         Raises:
             RemoteProtocolError: bytes before ``seq`` are missing, or far more than allowed is in flight.
         """
-        have = self.taken(client_id)
+        have = self._taken.get(client_id, 0)
+        if seq is None:
+            seq = have
         if seq > have or seq < 0:
             raise RemoteProtocolError(f"input begins at {seq}, expected {have}")
         fresh = data[have - seq :]

@@ -52,7 +52,7 @@ class Outbox:
 
     def add(self, count: int, now: float) -> None:
         """``count`` bytes were queued."""
-        if not self.waits:
+        if not (self.queued or self.awaits_room):  # `waits`, without a call for each piece of output
             self._progress_at = now  # an empty queue can't stall: the clock starts with the first byte
         self.queued += count
 

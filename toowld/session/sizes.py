@@ -91,7 +91,7 @@ class Sizes:
 
         What a terminal says by itself is nobody's doing: two of them would take the size from each other for ever.
         """
-        if self.policy is SizePolicy.SMALLEST or not attachment.has_terminal:
+        if len(self._terminals) < 2 or self.policy is SizePolicy.SMALLEST or not attachment.has_terminal:
             return False
         if attachment.client == next(reversed(self._terminals), None):  # with nearly every key
             return False

@@ -12,6 +12,9 @@ Numbers are in the machine's byte order. The client sets ``revoked``, the sessio
 ``busy``, looks at ``revoked``, uses the terminal, notes what that came to, and clears ``busy``; the client sets
 ``revoked`` and then waits (not for long: a session that was stopped in between can't be waited for) until ``busy`` is
 clear. Between the store and the load each side makes a system call, so that one of them sees the other's.
+
+The session does that at every key and every echo, so it works on the buffer itself, by `REVOKED`, `BUSY` and
+`POSITION`: each property would be a call.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ if TYPE_CHECKING:
 #: termios, which no kernel has that large), and zeros.
 SETTINGS_SIZE = 64
 
-_POSITION = struct.Struct("=QQ")
-_REVOKED = 16
-_BUSY = 17
+POSITION = struct.Struct("=QQ")
+REVOKED = 16
+BUSY = 17
 
 
 class Page:
@@ -44,25 +47,25 @@ class Page:
     @property
     def position(self) -> tuple[int, int]:
         """seq and input_seq."""
-        seq, input_seq = _POSITION.unpack_from(self._buffer)
+        seq, input_seq = POSITION.unpack_from(self._buffer)
         return seq, input_seq
 
     @position.setter
     def position(self, seqs: tuple[int, int]) -> None:
-        _POSITION.pack_into(self._buffer, 0, *seqs)
+        POSITION.pack_into(self._buffer, 0, *seqs)
 
     @property
     def revoked(self) -> bool:
-        return bool(self._buffer[_REVOKED])
+        return bool(self._buffer[REVOKED])
 
     def revoke(self) -> None:
         """For the client: from now on the terminal is its own."""
-        self._buffer[_REVOKED] = 1
+        self._buffer[REVOKED] = 1
 
     @property
     def busy(self) -> bool:
-        return bool(self._buffer[_BUSY])
+        return bool(self._buffer[BUSY])
 
     @busy.setter
     def busy(self, value: bool) -> None:
-        self._buffer[_BUSY] = value
+        self._buffer[BUSY] = value
