@@ -191,10 +191,12 @@ class LentTerminal:
                 # At once: if we are killed, nothing else tells that this has been shown.
                 self._seq += count
                 POSITION.pack_into(self._page, 0, self._seq, self._input_seq)
-                if count == len(head):
-                    self._out.popleft()
-                else:
+                if count < len(head):
+                    # To try again at once would be in vain, and was a third of all writes in a flood.
                     self._out[0] = memoryview(head)[count:]
+                    self._start_writing()
+                    break
+                self._out.popleft()
         except (BlockingIOError, InterruptedError):
             self._start_writing()
         except OSError:  # EIO: hung up
