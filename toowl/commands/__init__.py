@@ -32,6 +32,7 @@ COMMANDS = {
     "run": "run",
     "wait": "wait",
     "events": "events",
+    "audit": "audit",
     "capture": "capture",
     "snapshot": "snapshot",
     "logs": "logs",

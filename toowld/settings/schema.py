@@ -152,7 +152,8 @@ class Defaults:
     ttl: float = _key(
         0.0,
         Kind.SECONDS,
-        "how long a session may last, whoever is attached, from the start of its program on",
+        "how long a session may last, whoever is attached, from the start of its program on; counted while a daemon "
+        "runs",
         none=True,
         least=1,
         connection=True,
