@@ -155,6 +155,7 @@ def test_attach_creates_once(sandbox: Sandbox) -> None:
     for _ in range(2):
         terminal = sandbox.terminal("toowl", "attach", "login", "--create", SHELL="/bin/sh")
         wait_for(lambda: listed(sandbox).get("login") == "P attached", what="the session")
+        terminal.wait_raw()
         terminal.send("\x1cd")
         assert terminal.wait() == 0
     assert listed(sandbox) == {"login": "P detached"}

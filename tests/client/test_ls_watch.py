@@ -46,6 +46,7 @@ def test_it_follows_what_happens(sandbox: Sandbox, watching: Terminal) -> None:
     wait_for(lambda: shows(watching, "work") and not shows(watching, "first"))
     user = sandbox.attach_pty("work")
     wait_for(lambda: shows(watching, "work", "● attached"))
+    user.wait_raw()
     user.send(b"\x1cd")
     wait_for(lambda: shows(watching, "work", "○ detached"))
     sandbox.toowl("kill", "second")

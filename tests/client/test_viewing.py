@@ -59,7 +59,7 @@ def test_a_viewer(kept: Lent, size: Size) -> None:
     typist.send("again\n")
     typist.expect("again> ")
     wait_for(lambda: shows(kept, viewer, size))
-    assert shows_all(kept, typist, USUAL)
+    wait_for(lambda: shows_all(kept, typist, USUAL))
     kept.takes(typist)
 
 

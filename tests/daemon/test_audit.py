@@ -59,6 +59,7 @@ def test_who_did_what_from_where(sandbox: Sandbox) -> None:
     asked = waited(sandbox, request="attach")
     assert asked["by"]["pid"] == attached["pid"] and asked["by"]["tty"] == attached["tty"]
     assert asked["by"]["tty"].startswith("/dev/pts/")
+    terminal.wait_raw()
     terminal.send("\x1cd")
     terminal.wait()
     assert waited(sandbox, event="detached")["reason"] == "it detached"

@@ -85,7 +85,7 @@ def test_one_leaves_the_others_stay(sandbox: Sandbox, persistent: bool) -> None:
     info = shell(sandbox, "work")
     terminals = [sandbox.attach_pty("work") for _ in range(5)]
     wait_for(lambda: clients(sandbox, "work") == 5)
-    terminals[0].expect("bash")  # in raw mode by now: before, the chord would be a SIGQUIT
+    terminals[0].wait_raw()
     terminals[0].send(DETACH)
     assert terminals[0].wait() == 0
     wait_for(lambda: clients(sandbox, "work") == 4)
@@ -341,7 +341,7 @@ def test_the_size_is_that_of_the_smallest(sandbox: Sandbox) -> None:
     wait_for(lambda: (sandbox.info("work")["rows"], sandbox.info("work")["cols"]) == (40, 120))
     small = sandbox.attach_pty("work", 24, 80)
     wait_for(lambda: (sandbox.info("work")["rows"], sandbox.info("work")["cols"]) == (24, 80))
-    small.expect("bash")  # in raw mode by now: before, the chord would be a SIGQUIT
+    small.wait_raw()
     small.send(DETACH)
     assert small.wait() == 0
     wait_for(lambda: (sandbox.info("work")["rows"], sandbox.info("work")["cols"]) == (40, 120))

@@ -66,6 +66,7 @@ def test_who_was_used_last_comes_first(sandbox: Sandbox) -> None:
     wait_for(lambda: next(iter(listed(sandbox))) == "one", what="the one that was typed into")
     terminal = sandbox.attach_pty("two")
     wait_for(lambda: next(iter(listed(sandbox))) == "two", what="the one that was attached")
+    terminal.wait_raw()
     terminal.send(b"\x1cd")
     assert terminal.wait() == 0
     before = ls(sandbox)

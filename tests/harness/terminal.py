@@ -99,6 +99,10 @@ class Terminal:
         """Give the terminal another size; the program gets SIGWINCH."""
         fcntl.ioctl(self.pty_fd, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))
 
+    def wait_raw(self) -> None:
+        """Wait until the program reads each key by itself: before that, Ctrl-\\ would be a SIGQUIT."""
+        wait_for(lambda: not self.modes()[3] & termios.ICANON, what="the terminal to be in raw mode")
+
     def modes(self) -> list[Any]:
         """The terminal's settings, to compare before and after."""
         return termios.tcgetattr(self.pty_fd)
