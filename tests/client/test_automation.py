@@ -274,7 +274,7 @@ def test_objects(sandbox: Sandbox) -> None:
         "exit_status": 4,
         "timed_out": False,
     }
-    late = sandbox.toowl("exec", "--json", "--timeout", "0.1", "work", "echo x; read y", check=False)
+    late = sandbox.toowl("exec", "--json", "--timeout", "1", "work", "echo x; read y", check=False)
     assert json.loads(late.stdout)["timed_out"] is True and late.returncode == 124
     sandbox.send("work", b"\n")
     assert ask("rename", "work", "play", "--json")["name"] == "play"

@@ -131,9 +131,7 @@ def test_a_package_that_was_only_half_installed(sandbox: Sandbox) -> None:
     change(Path(folder) / "toowld/session/engine.py", "class Session:", "class Sess:")
     done = sandbox.toowld("upgrade", "s", check=False, PYTHONPATH=folder)
     assert done.returncode == 1
-    assert (
-        "the new code can't keep session" in done.stderr and "ImportError: cannot import name" in done.stderr
-    )
+    assert "the new code can't keep session" in done.stderr and "'Session'" in done.stderr
     assert done.stderr.endswith(f": toowl {OLD} goes on keeping it\n") and done.stderr.count("\n") == 1
     assert ask(sandbox, session, "still here") == "still here"
 
