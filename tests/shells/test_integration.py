@@ -251,6 +251,23 @@ def test_the_environment_follows(sandbox: Sandbox, kind: str, strict: bool) -> N
     assert shell.end() == 7
 
 
+@pytest.mark.parametrize("kind", ["zsh", "fish"])
+def test_the_first_command_after_an_attach_has_it(sandbox: Sandbox, kind: str) -> None:
+    """The prompt has been there for long; bash can do nothing between that and the command."""
+    path = environment_file(sandbox)
+    path.write_text("1\nDISPLAY=:1\nSSH_TTY\n")
+    shell = Shell(sandbox, kind, f"{PLAIN[kind]}\n{LOAD[kind]}", DISPLAY=":0")
+    assert shell.says(_printing("DISPLAY")) == ":1"
+    path.with_name("new").write_text("2\nDISPLAY=:2\nSSH_TTY=there\n")
+    path.with_name("new").rename(path)
+    assert shell.says(_printing("DISPLAY")) == ":2"
+    path.with_name("new").write_text("3\nDISPLAY=:3\nSSH_TTY\n")
+    path.with_name("new").rename(path)
+    shell.run("set -gx DISPLAY :7" if kind == "fish" else "export DISPLAY=:7")
+    assert shell.says(_printing("DISPLAY")) == ":7", "what a user sets himself stays"
+    assert shell.says(_printing("SSH_TTY")) == ""
+
+
 def _printing(name: str) -> str:
     return f'sh -c \'printf "<%s>\\n" "${name}"\''
 

@@ -8,7 +8,7 @@ What all of them do:
 - tell where a prompt (OSC 133 ``A``), what is typed (``B``) and the output of a command (``C``) begin, how the
   command ended (``D``), and in which folder the shell is (OSC 7);
 - put the session's name before the prompt, as ``TOOWL_PROMPT`` says;
-- take over the environment of the terminal that was attached last, before the next prompt.
+- take over the environment of the terminal that was attached last, before the next command; in bash, the next prompt.
 
 Rules that they keep: what the user has set up goes on working, in whatever order it was set up, and sees ``$?`` as
 it was. No command may fail where ``set -e`` would end the shell, and no variable be read that ``set -u`` may miss.

@@ -38,6 +38,11 @@ function __toowl_environment
     end <$__toowl_file
 end
 
+# Somebody may have attached since the prompt.
+function __toowl_begun --on-event fish_preexec
+    __toowl_environment
+end
+
 # Before each prompt: whoever has defined one since gets ours around it.
 function __toowl_before --on-event fish_prompt
     __toowl_environment

@@ -39,6 +39,7 @@ _toowl_locate() {
 }
 
 _toowl_preexec() {
+    _toowl_environment # somebody may have attached since the prompt
     _toowl_ran=1
     builtin print -n '\e]133;C\a' >&2
 }
