@@ -7,8 +7,6 @@ session is replayed as it was printed, and nobody is told but who asks `toowld d
 
 from __future__ import annotations
 
-import contextlib
-
 from toowld import paths
 from toowld.classes import frozen
 from toowld.errors import DaemonUnreachable, ToowlError
@@ -103,14 +101,15 @@ def fresh(session_id: str) -> Picture | None:
     """The picture of a session in its own size, for whoever is attached already; None if there is none."""
     from toowld.client import Client
 
-    with contextlib.suppress(ToowlError, OSError, LookupError, TypeError, ValueError):
+    try:
         try:
             with Client.connect(paths.resolve(), timeout=_FRESH_TIMEOUT) as client:
                 wanted = {"session": session_id, "read_only": True}
                 return _read(client.request("screen", timeout=_FRESH_TIMEOUT, **wanted))
         except DaemonUnreachable:
             return _made_here(session_id, None, None)
-    return None
+    except (ToowlError, OSError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _read(made: Mapping[str, Any]) -> Picture:

@@ -13,11 +13,9 @@ sessions. Three things are easily done wrong here, and each costs somebody their
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import select
-import signal
 import struct
 import termios
 import time
@@ -27,8 +25,11 @@ from toowld.wire import DEFAULT_SIZE, SETTINGS_SIZE, Size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from types import FrameType, TracebackType
     from typing import Any
+else:  # signal would build enums, contextlib load functools: 4 ms before a picture is on the terminal
+    import _signal as signal
 
 #: Signals that end us, in an orderly way.
 ENDING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
@@ -223,10 +224,10 @@ class RawTerminal:
         """After SIGCONT: take the terminal again, once we are in the foreground."""
         while not self.in_foreground():
             os.kill(os.getpid(), signal.SIGSTOP)
-        with contextlib.suppress(
-            termios.error
-        ):  # it is gone (SIGCONT comes with its SIGHUP), as reading tells
+        try:  # noqa: SIM105
             self.make_raw()
+        except termios.error:
+            pass  # the terminal is gone (its SIGHUP comes with a SIGCONT), which reading it tells
 
     # -- bytes --------------------------------------------------------------------------------------------
 
@@ -261,8 +262,10 @@ class RawTerminal:
 
     def forget_input(self) -> None:
         """Drop what was typed and not read yet."""
-        with contextlib.suppress(termios.error):  # the terminal is gone, which reading it tells
+        try:  # noqa: SIM105
             termios.tcflush(self.fd, termios.TCIFLUSH)
+        except termios.error:
+            pass  # the terminal is gone, which reading it tells
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write what the terminal takes at once, perhaps nothing; how much that was.

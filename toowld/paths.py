@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 
 from toowld.classes import frozen
 from toowld.errors import ToowlError
@@ -141,8 +140,10 @@ def secure_folder(folder: Path) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # whatever it is, also a dangling symlink: judged below
+        try:  # noqa: SIM105 - contextlib takes longer to load than this module
             folder.mkdir(mode=0o700)
+        except FileExistsError:
+            pass  # whatever it is, also a dangling symlink: judged below
         found = folder.lstat()  # lstat: a symlink must show as one
     except OSError as error:
         raise UnsafeFolder(f"can't use folder {folder}: {error.strerror}: check its parent folder") from error

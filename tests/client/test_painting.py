@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +121,27 @@ def test_without_the_rest_as_much_is_switched_off() -> None:
     assert modes.alternate_screen and modes.reporting
     modes.feed(attach._PLAIN)
     assert modes.reset() == b""
+
+
+def test_little_is_loaded_before_it() -> None:
+    code = "import sys, toowl.commands.attach, toowl.commands._attaching, toowl.attach; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    heavy = {
+        "argparse",
+        "contextlib",
+        "enum",
+        "functools",
+        "pathlib",
+        "re",
+        "signal",
+        "socket",
+        "toowl.attachment",
+        "toowl.keys",
+        "toowl.loop",
+        "toowl.modes",
+        "typing",
+    }
+    assert not heavy & set(loaded.split())
 
 
 def test_a_refused_attach_paints_nothing(world: World) -> None:

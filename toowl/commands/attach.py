@@ -6,7 +6,6 @@ The picture of the session is ordered before anything else is loaded: the daemon
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 
 from toowl.commands import _quick
 from toowl.commands._current import current_session
@@ -110,6 +109,8 @@ def run(argv: list[str]) -> int:
 
 def plain(session: str) -> Namespace:
     """What the parser makes of ``session`` alone, without loading it."""
+    from types import SimpleNamespace
+
     named: Any = SimpleNamespace(
         session=session,
         read_only=False,
