@@ -114,7 +114,7 @@ def test_a_folder_that_is_moved_away_right_after_comes_back(served: Served) -> N
     The second step touches no inode of ours, so nothing tells of it.
     """
     served.path.unlink()
-    served.reach()
+    served.driver.until(served.path.exists)  # and not a turn more: it looks again so soon
     served.path.parent.rename(served.path.parent.with_name("gone"))
     served.reach()
 
@@ -229,11 +229,12 @@ def test_no_descriptor_for_a_client_means_waiting_not_spinning(served: Served) -
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         lowest_free = min(set(range(1000)) - set(open_fds()))
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+        begun = loop.time()
         try:
             for _ in range(30):
                 served.driver.turn()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert calls < 10
+        assert calls <= 2 + (loop.time() - begun) / socketfile.FULL
         served.driver.until(lambda: served.connections, "the client to be accepted in the end")
     served.connections.pop().close()
