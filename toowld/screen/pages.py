@@ -78,6 +78,8 @@ def _row(data: memoryview, flags: int, count: int, at: int, tables: _Tables, suf
     cells = data[at : at + (count << width)]
     if width < 2:
         text = str(cells, ("latin-1", "utf-16-le")[width])
+        if text and "\0" not in text:  # nearly all
+            return Row((Run(text, len(text)),), wraps=bool(flags & 1))
         runs = tuple(Run("" if run[0] == "\0" else run, len(run)) for run in _CELLS.findall(text))
         return Row(runs, wraps=bool(flags & 1))
     found = _alike(int.from_bytes(cells, "little"), count, 8 << width, tables)
