@@ -82,6 +82,26 @@ def test_cancelled_timers_do_not_wake(loop: EpollLoop) -> None:
     assert loop._patience() is None
 
 
+def test_it_comes_to_rest_once_when_no_timer_is_left(pair: Pair) -> None:
+    rests: list[int] = []
+    loop = EpollLoop(on_rest=lambda: rests.append(done))
+    done = 0
+
+    def read() -> None:
+        nonlocal done
+        done += len(pair[0].recv(1))
+        if done == 2:
+            soon(loop, pair[1].send, b"x")
+        if done == 3:
+            loop.stop()
+
+    loop.add_reader(pair[0].fileno(), read)
+    pair[1].send(b"xx")
+    loop.run()
+    loop._epoll.close()
+    assert rests == [0, 2], "at first, not between two turns without a timer, and after the last timer"
+
+
 def test_timers_of_timers_do_not_starve_descriptors(loop: EpollLoop, pair: Pair) -> None:
     def again() -> None:
         soon(loop, again)

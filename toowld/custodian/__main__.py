@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -17,6 +18,9 @@ from toowld.custodian.title import setproctitle
 #: So many unexpected exceptions are noted and survived; one that comes back at every turn is not.
 TOLERATED_BUGS = 20
 
+#: malloc_trim(3), which only glibc has.
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: 0)
+
 
 def run(session_id: str, link: socket.socket) -> None:
     """Be the custodian of one session until its child has ended.
@@ -26,7 +30,7 @@ def run(session_id: str, link: socket.socket) -> None:
         link: connected to the daemon that wants this custodian; its first request is ``start``.
     """
     _prepare(session_id)
-    loop = EpollLoop()
+    loop = EpollLoop(on_rest=_give_back_memory)
     custodian = Custodian(session_id, loop)
     custodian.add_link(link)
     _serve(session_id, custodian, loop)
@@ -50,6 +54,11 @@ def _serve(session_id: str, custodian: Custodian, loop: EpollLoop) -> None:
     custodian.close()
 
 
+def _give_back_memory() -> None:
+    """What was needed for a while, for output, clients and the log: malloc(3) keeps it for the next time."""
+    _malloc_trim(0)
+
+
 def _leave_trace(session_id: str) -> None:
     """What is known of a bug goes beside the log, as nobody reads our stderr."""
     path = paths.resolve().session(session_id) / "custodian.log"
@@ -64,7 +73,7 @@ def _leave_trace(session_id: str) -> None:
 def _go_on(session_id: str, state_fd: int) -> None:
     """Be the custodian that another one was in this very process, until it executed us."""
     _prepare(session_id)
-    loop = EpollLoop()
+    loop = EpollLoop(on_rest=_give_back_memory)
     try:
         custodian = successor.thaw(state_fd, loop)
         os.close(state_fd)

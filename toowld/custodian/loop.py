@@ -42,9 +42,15 @@ class EpollTimer:
 
 
 class EpollLoop:
-    """Implements `toowld.host.Loop`."""
+    """Implements `toowld.host.Loop`.
 
-    def __init__(self) -> None:
+    Args:
+        on_rest: called when no timer is left, so that nothing is done until something happens.
+    """
+
+    def __init__(self, on_rest: Callable[[], object] | None = None) -> None:
+        self._on_rest = on_rest
+        self._resting = False
         self._epoll = select.epoll()
         self._readers: dict[int, _Callback] = {}
         self._writers: dict[int, _Callback] = {}
@@ -99,6 +105,7 @@ class EpollLoop:
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> EpollTimer:
         timer = EpollTimer(callback, args)
         heapq.heappush(self._timers, (when, next(self._order), timer))
+        self._resting = False
         return timer
 
     def on_signal(self, signum: int, callback: Callable[[], object]) -> None:
@@ -161,5 +168,13 @@ class EpollLoop:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         if not self._timers:
+            self._rest()
             return None
         return max(0.0, self._timers[0][0] - self.time())
+
+    def _rest(self) -> None:
+        """Once after there were timers, and not after each turn without."""
+        if not self._resting:
+            self._resting = True
+            if self._on_rest is not None:
+                self._on_rest()
