@@ -39,12 +39,13 @@ class Outer:
     def state(self) -> str:
         return self.run("display-message", "-p", "-t", "0", _FORMAT)
 
-    def settled(self) -> tuple[str, str]:
-        """What it shows, once that stays as it is."""
-        seen: list[tuple[str, str]] = []
+    def settled(self) -> str:
+        """What it shows, and its `state`, once that stays as it is. One tmux tells both: it is started often."""
+        seen: list[str] = []
+        both = ("capture-pane", "-p", "-e", "-t", "0", ";", "display-message", "-p", "-t", "0", _FORMAT)
 
         def still() -> bool:
-            seen.append((self.text(), self.state()))
+            seen.append(self.run(*both))
             return len(seen) > 40 and len(set(seen[-40:])) == 1
 
         wait_for(still)
