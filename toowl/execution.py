@@ -152,6 +152,12 @@ class Extract:
         kinds = re.findall(rb"\x1b\]133;([A-D])(?=[;\x07\x1b])", printed)
         return not kinds or kinds[-1] == b"B" or (kinds[-1] == b"A" and b"B" not in kinds)
 
+    @staticmethod
+    def continues(printed: bytes) -> bool:
+        """Whether a shell that marks its prompts seems to read a further line of a command: one was ended since."""
+        _, mark, since = printed.rpartition(b"\x1b]133;B")
+        return bool(mark) and b"\n" in since
+
     def rest(self) -> bytes:
         """What was held back, as more might have come: now nothing does."""
         rest, self._buffer = self._buffer if self.begun and not self.over else b"", b""

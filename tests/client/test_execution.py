@@ -85,6 +85,19 @@ def test_whether_a_shell_reads(printed: bytes, waits: bool) -> None:
     assert Extract.waits(printed) is waits
 
 
+@pytest.mark.parametrize(
+    ("printed", "continues"),
+    [
+        (b"\x1b]133;A\x07$ \x1b]133;B\x07", False),
+        (b"one\r\n\x1b]133;A\x07two\r\n$ \x1b]133;B\x07echo 'half", False),
+        (b"\x1b]133;A\x07$ \x1b]133;B\x07echo 'half\r\n> and", True),
+        (b"no marks\r\n$ ", False),
+    ],
+)
+def test_whether_a_command_of_several_lines_was_begun(printed: bytes, continues: bool) -> None:
+    assert Extract.continues(printed) == continues
+
+
 _SIMPLE = [
     "ls",
     "git status --short",

@@ -115,24 +115,29 @@ class Execution:
                     f'session "{self.label}": another toowl exec runs there: try again, or give it more time'
                 )
             yield Pause(_LOOK_EVERY)
-        status = yield from self._attempt("a")
+        status = yield from self._attempt(first=True)
         if status is None:
             yield from self._interrupt()
-            status = yield from self._attempt("b")
+            status = yield from self._attempt(first=False)
         if status is None:
             raise RefusedError(
                 f'session "{self.label}": its shell waits for more, and did not run that: see `toowl capture`'
             )
         self.status = status & 0xFF
 
-    def _attempt(self, which: str) -> Plan[int | None]:
+    def _attempt(self, *, first: bool) -> Plan[int | None]:
         """Type it, and follow it to its end; None: it did not begin, as the shell waits for the rest of another."""
+        unique = ("a" if first else "b") + self._unique
         there = yield from self._prompt()
         doing = self._info.get("prompt")
         # While a command of a shell that makes marks runs, that may be a shell without.
         marked = doing == "prompt" or (doing == "command" and there.name not in FAMILIES)
-        word = None if marked else self._unique[:12] + which
         family = FAMILIES.get(there.name or "")
+        # fish draws its prompt anew while it is typed at, marks and all: there nothing tells.
+        telling = first and doing == "prompt" and family != "fish" and not self._force
+        if telling and Extract.continues((yield from self._tail())):
+            return None  # quotes in what we type might end one that is open there
+        word = None if marked else unique[:13]
         typed = line(self._command, family if marked else family or "sh", word)
         edited = marked or there.name in EDITORS
         if not edited and len(typed) > KERNEL_LINE:
@@ -140,7 +145,7 @@ class Execution:
                 f'session "{self.label}": its shell reads lines of {KERNEL_LINE} bytes at most: put it into a script'
             )
         clear = b"" if self._force else CLEAR if edited else CLEAR_KERNEL
-        output = Output(str(self._info["id"]), int(self._info["seq"]), self._unique + which)
+        output = Output(str(self._info["id"]), int(self._info["seq"]), unique)
         yield from self._type(clear + typed + b"\r")
         self.typed = True
         return (yield from self._follow(output, Extract(word, at_prompt=not self._force), word is None))
