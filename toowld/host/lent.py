@@ -36,8 +36,6 @@ _READ_BYTES = 4096
 #: Seals without which the page could be made shorter under our hands, which is a SIGBUS.
 _SEALS = fcntl.F_SEAL_SHRINK
 
-_NO_SETTINGS = bytes(SETTINGS_SIZE)
-
 
 @frozen
 class Remains:
@@ -86,6 +84,8 @@ class LentTerminal:
             raise RemoteProtocolError("lend: a terminal and a page must come along")
         self._fd, page_fd = fds
         self._settings = settings
+        # What it is like now. Of `bytes`, ioctl would first find that it can't write there, and word an error.
+        self._found = bytearray(SETTINGS_SIZE)
         if not os.isatty(self._fd) or os.get_blocking(self._fd):
             raise RemoteProtocolError("lend: what came along is no terminal, or a blocking one")
         self._page = _map(page_fd)
@@ -119,7 +119,8 @@ class LentTerminal:
         page[BUSY] = 1
         # `REVOKED` last, behind a system call: see `toowld.wire.page`.
         try:
-            ours = fcntl.ioctl(self._fd, termios.TCGETS, _NO_SETTINGS) == self._settings and not page[REVOKED]
+            fcntl.ioctl(self._fd, termios.TCGETS, self._found)
+            ours = self._found == self._settings and not page[REVOKED]
         except OSError:  # it is gone
             ours = False
         if not ours:
