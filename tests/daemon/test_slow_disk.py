@@ -5,6 +5,7 @@ No time is measured: while `Hanging` is entered, no fsync of the daemon ends at 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.crowd import settle
-from tests.daemon.steps import ask, displayed, listed, ls, running, settings, shell, wait_displayed
+from tests.daemon.steps import ask, displayed, listed, ls, running, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, alive, machine_cannot, need_program, wait_for
 from toowld import wire
 
@@ -159,6 +160,28 @@ def test_a_session_that_begins_or_ends_holds_up_nobody(
     assert settle(sandbox) == []
     sandbox.restart()
     assert displayed(sandbox, "over") == "ended (exited 7)"
+
+
+def test_that_it_runs_is_told_before_that_is_synced(sandbox: Sandbox, clients: Any, hanging: Any) -> None:
+    """The session itself is; that it runs is known to whoever comes after a crash, if not after a power cut."""
+    sandbox.up()
+    waiting = clients()
+    zygote = waiting.request("doctor")["zygote_pid"]
+    with contextlib.ExitStack() as until_forked:
+        until_forked.enter_context(stopped(zygote))
+        request = waiting.post("new", new("sleep", "999", name="one"))
+        wait_displayed(sandbox, "one", "starting")  # it is stored by now
+        with hanging() as disk:
+            until_forked.close()
+            made = answer(waiting, request)
+            disk.wait()
+            assert displayed(sandbox, "one") == "detached"
+            assert sandbox.daemon is not None
+            sandbox.daemon.kill()  # it dies when strace lets go
+    sandbox.daemon.wait(20)
+    sandbox.up()
+    (found,) = ls(sandbox).values()
+    assert (found["display"], found["pid"]) == ("detached", made["pid"])
 
 
 def test_a_name_is_taken_while_it_is_on_its_way(sandbox: Sandbox, clients: Any, hanging: Any) -> None:

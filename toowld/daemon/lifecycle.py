@@ -139,6 +139,7 @@ class Lifecycle:
             created_at=now,
             last_active_at=now,
             state=state,
+            boot=process.boot_id(),  # should the machine go down before it is stored that something runs
         )
         return record, notices + more
 

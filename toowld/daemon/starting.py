@@ -116,7 +116,6 @@ class Starting:
         pid = int(info["pid"])
         self._registry.observe(
             entry,
-            durable=True,
             state=State.RUNNING,
             pid=pid,
             pid_started=process.started_at(pid),
@@ -130,6 +129,7 @@ class Starting:
         if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
             self._news.on_lost(entry, keeper)  # it died meanwhile
         await self._registry.stored(entry)
+        self._registry.observe(entry, durable=True)  # synced soon: no answer waits for that
 
     def spec(
         self,
