@@ -108,4 +108,7 @@ class Ring:
                 )
             found.append(record)
             held += len(record.payload) + HEADER_BYTES
+        if self and not found:  # all of it is older, and may have changed the size
+            last = self._records[-1]
+            found.append(LogRecord(RESIZE, max(last.end, seq), last.wall_us, last.mono_us, pack_size(size)))
         return found, None
