@@ -22,7 +22,7 @@ import enum
 import re
 
 from toowld.classes import define
-from toowld.session.queries import begun_at
+from toowld.session.queries import ESC, begun_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Mark:
         return int(status) if _STATUS.fullmatch(status) else None
 
 
+_BEL = 0x07
+
 _STATUS = re.compile(rb"-?\d{1,10}")
 _TEXT = rb"[^\x07\x18\x1a\x1b]"
 _MARK = re.compile(rb"\x1b\](?:([027]);|(133;[ABCD])(?:;|(?=[\x07\x1b])))(" + _TEXT + rb"*+)(?:\x07|\x1b\\)")
@@ -110,7 +112,7 @@ class MarkScanner:
 
     def feed(self, data: bytes, seq: int) -> Sequence[Mark]:
         """The marks that end in ``data``, which begins at ``seq``."""
-        if not self._begun and b"\x1b" not in data and b"\x07" not in data:
+        if not self._begun and ESC not in data and _BEL not in data:
             return ()
         if not self._begun:
             self._begun_seq = seq

@@ -55,6 +55,9 @@ class Query:
     end: int
 
 
+#: As a number: of ``b"\x1b" in data``, Python first tries whether the left side is one, and words an error.
+ESC = 0x1B
+
 # What is between the beginning of a string and its end, and that end.
 _TEXT, _ST = rb"[^\x07\x18\x1a\x1b]", rb"(?:\x07|\x1b\\)"
 
@@ -159,7 +162,7 @@ class QueryScanner:
 
     def feed(self, data: bytes, seq: int, now: float) -> list[Query]:
         """The queries that end in ``data``, which begins at ``seq``. ``now``: monotonic seconds."""
-        if not self._begun and b"\x1b" not in data:
+        if not self._begun and ESC not in data:
             return []
         self._budget = min(self._budget + (now - self._fed_at) * _RATE, _BURST)
         self._fed_at = now
