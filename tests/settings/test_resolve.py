@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -87,9 +88,8 @@ def test_environment_goes_before_file_goes_before_default(full: str) -> None:
         schema.Kind.TEXT: ("'a'", "b", "a", "b"),
         schema.Kind.TEXTS: ('["A"]', "B", ("A",), ("B",)),
     }
-    in_file, in_environment, first, second = samples.get(
-        key.kind, ("17000000", "18000000", 17000000, 18000000)
-    )
+    lower, upper = (17_000_000, 18_000_000) if key.most == math.inf else (int(key.most) - 1, int(key.most))
+    in_file, in_environment, first, second = samples.get(key.kind, (str(lower), str(upper), lower, upper))
     text, environ = f"[{table}]\n{name} = {in_file}\n", {variable(full): in_environment}
     for has_file, has_environment in itertools.product((False, True), repeat=2):
         found = settings(text if has_file else "", environ if has_environment else {})

@@ -72,6 +72,7 @@ def test_what_is_right(key: Key, value: object, found: object) -> None:
         (WORD, ["latest"], "must be 'smallest' or 'latest'"),
         (COUNT, 3, "'k' must be a whole number, at least 4"),
         (COUNT, "4k", "not '4k'"),
+        (Key(Kind.COUNT, "", most=9), 10, "'k' must be a whole number, at least 0, at most 9, not 10"),
         (TEXTS, "a", "must be a list of texts, not 'a'"),
         (TEXTS, ["a", 1], "must be a list of texts"),
     ],

@@ -7,6 +7,7 @@ key that is None says nothing.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ class Key:
     """One key.
 
     Attributes:
-        least: of a number.
+        least: of a number, and most.
         none: a number below ``least`` that is allowed too, and means "no limit".
         words: all that a `Kind.WORD` may be.
         connection: a table ``[connections."user@host"]`` may have it too.
@@ -56,6 +57,7 @@ class Key:
     means: str
     takes: Takes = Takes.NOW
     least: float = 0
+    most: float = math.inf
     none: bool = False
     words: tuple[str, ...] = ()
     connection: bool = False
@@ -135,6 +137,7 @@ class Defaults:
         Kind.COUNT,
         "how many lines of scrollback a terminal is given above the screen when it attaches, 10 000 at most; all of "
         "it is in `toowl capture --scrollback` and `toowl search`",
+        most=10_000,
         connection=True,
         session=True,
     )

@@ -40,7 +40,7 @@ def check(name: str, key: Key, value: object) -> Any:
     """A value as it is used, from what stands in the file.
 
     Raises:
-        ConfigError: it is none of this kind, or too little.
+        ConfigError: it is none of this kind, or too little, or too much.
     """
     match key.kind:
         case Kind.FLAG if isinstance(value, bool):
@@ -56,7 +56,7 @@ def check(name: str, key: Key, value: object) -> Any:
         case Kind.FLAG | Kind.TEXT | Kind.TEXTS | Kind.WORD:
             raise ConfigError(f"'{name}' must be {_wanted(key)}, not {_shown(value)}{_near(key, value)}")
     number = _number(key, value)
-    if number is None or not (number >= key.least or (key.none and number == 0)):
+    if number is None or not (key.least <= number <= key.most or (key.none and number == 0)):
         raise ConfigError(f"'{name}' must be {_wanted(key)}, not {_shown(value)}")
     return number
 
@@ -112,7 +112,8 @@ def _wanted(key: Key) -> str:
     if key.kind is Kind.WORD:
         return " or ".join(f"'{word}'" for word in key.words)
     if key.kind in _UNITS:
-        return f"{key.kind.value}, at least {key.least:.12g}" + (" (0: no limit)" if key.none else "")
+        most = "" if key.most == math.inf else f", at most {key.most:.12g}"
+        return f"{key.kind.value}, at least {key.least:.12g}{most}" + (" (0: no limit)" if key.none else "")
     return f"a text or {key.kind.value}" if key.alone else str(key.kind.value)
 
 
