@@ -190,7 +190,7 @@ def test_a_program_that_was_quicker_than_the_shutdown(sandbox: Sandbox) -> None:
     """It ended by a signal that nobody asked toowl for: it can be brought back like the lost ones."""
     sandbox.up()
     info = shell(sandbox, "work")
-    ask(sandbox, "work", "$$")  # it reads: a bash that just begins loses a SIGHUP
+    ask(sandbox, info["id"], "$$")  # it reads: a bash that just begins loses a SIGHUP
     os.kill(info["pid"], signal.SIGHUP)
     wait_displayed(sandbox, "work", "ended (signal 1)")
     assert "ended (signal 1)" in sandbox.toowl("restore").stdout
