@@ -88,9 +88,11 @@ class Noise:
             for body, fds in _frames(source):
                 self.messages += 1
                 data = of_the_future(body)
-                sent = socket.send_fds(sink, [data], fds) if fds else 0
-                for fd in fds:
-                    os.close(fd)
+                try:
+                    sent = socket.send_fds(sink, [data], fds) if fds else 0
+                finally:  # also where nobody takes it: a terminal that we kept would never hang up
+                    for fd in fds:
+                        os.close(fd)
                 sink.sendall(data[sent:] + UNKNOWN)
         # This way only: on the other there may still be last words.
         for sock, way in ((source, socket.SHUT_RD), (sink, socket.SHUT_WR)):
