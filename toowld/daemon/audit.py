@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from toowld.daemon import process
 from toowld.daemon.auditfile import AuditFile
 from toowld.daemon.events import Bus, Happening, Listener
 from toowld.daemon.registry import Registry
@@ -136,17 +137,16 @@ def _asker(uid: int, pid: int) -> dict[str, Any]:
     found = {
         "uid": uid,
         "pid": pid,
-        "program": _read(pid, "comm").strip() or None,
-        "tty": _tty(_read(pid, "stat")),
-        "ssh_from": _ssh_from(_read(pid, "environ")),
+        "program": _told(pid, "comm").strip() or None,
+        "tty": _tty(_told(pid, "stat")),
+        "ssh_from": _ssh_from(_told(pid, "environ")),
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _read(pid: int, name: str) -> str:
+def _told(pid: int, name: str) -> str:
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            return file.read().decode(errors="replace")
+        return process.read(pid, name).decode(errors="replace")
     except OSError:  # it is gone already
         return ""
 

@@ -60,6 +60,8 @@ def check(record: Record, limits: dict[str, Any], pid: int | None, obstacle: str
     """
     if pid is None:
         obstacle = _NO_SCOPE
+    if not limits:
+        return {}
     lacking = dict.fromkeys(limits, obstacle) if obstacle else _lacking(limits, pid)
     if said := _said(record, lacking):
         raise RefusedError(
