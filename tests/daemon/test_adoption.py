@@ -440,6 +440,24 @@ def test_a_pid_is_nothing_without_its_start_time(sandbox: Sandbox) -> None:
         innocent.kill()
 
 
+@pytest.mark.parametrize("before", [None, 1], ids=["its first", "not its first"])
+def test_a_program_that_ended_before_it_was_stored_that_it_runs(sandbox: Sandbox, before: int | None) -> None:
+    """The daemon died in between: the log knows whose end that is.
+
+    Args:
+        before: the program's pid that the record has.
+    """
+    sandbox.up()
+    over = "until [ -e over ]; do read -t 0.05 line; done; exit 7"
+    info = sandbox.new("bash", "-c", over, name="work", cwd=str(sandbox.root))
+    sandbox.kill9()
+    rewrite(sandbox, info["id"], state="starting", pid=before, pid_started=before)
+    (sandbox.root / "over").touch()
+    wait_for(lambda: not alive(info["custodian_pid"]))
+    sandbox.up()
+    assert displayed(sandbox, "work") == "ended (exited 7)"
+
+
 def test_a_record_of_an_earlier_boot(sandbox: Sandbox) -> None:
     """After a reboot pids and times since boot may all be the same, and mean nothing."""
     sandbox.up()

@@ -26,22 +26,25 @@ class Hanging:
     """The kernel keeps every thread of a process that calls fsync or fdatasync, as long as this is entered.
 
     The rest of the process goes on: strace holds up one thread at a time.
+
+    Args:
+        calls: others that keep it instead.
     """
 
-    def __init__(self, pid: int, trace: Path) -> None:
+    def __init__(self, pid: int, trace: Path, calls: str = "fsync,fdatasync") -> None:
         self._pid = pid
         self._trace = trace
+        self._calls = calls
 
     def __enter__(self) -> Hanging:
-        calls = "fsync,fdatasync"
         options = [
             "-f",
             "-o",
             str(self._trace),
             "-e",
-            f"trace={calls}",
+            f"trace={self._calls}",
             "-e",
-            f"inject={calls}:delay_enter=3600s",
+            f"inject={self._calls}:delay_enter=3600s",
         ]
         self._strace = subprocess.Popen(["strace", *options, "-p", str(self._pid)], stderr=subprocess.PIPE)
         assert self._strace.stderr is not None
@@ -60,7 +63,10 @@ class Hanging:
     def wait(self, count: int = 1) -> None:
         """Until so many calls hang."""
         wait_for(
-            lambda: self._trace.exists() and len(re.findall(r"sync\(", self._trace.read_text())) >= count,
+            lambda: (
+                self._trace.exists()
+                and len(re.findall(r"^\d+ +\w+\(", self._trace.read_text(), re.MULTILINE)) >= count
+            ),
             what=f"{count} calls that hang",
         )
 
@@ -82,7 +88,7 @@ def clients(sandbox: Sandbox) -> Iterator[Any]:
 @pytest.fixture
 def hanging(sandbox: Sandbox, tmp_path: Path) -> Any:
     need_program("strace")
-    return lambda: Hanging(sandbox.daemon_pid, tmp_path / "trace")
+    return lambda *calls: Hanging(sandbox.daemon_pid, tmp_path / "trace", *calls)
 
 
 def answer(client: Any, request: int) -> Any:
@@ -182,6 +188,39 @@ def test_that_it_runs_is_told_before_that_is_synced(sandbox: Sandbox, clients: A
     sandbox.up()
     (found,) = ls(sandbox).values()
     assert (found["display"], found["pid"]) == ("detached", made["pid"])
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["and goes on", "and is told to stop"])
+def test_nothing_runs_before_it_is_stored_whose_it_is(
+    sandbox: Sandbox, clients: Any, hanging: Any, stops: bool
+) -> None:
+    """Whoever comes after a crash knows the custodian by then, whether that has a socket or not."""
+    sandbox.up()
+    two = shell(sandbox, "two")
+    waiting = clients()
+    zygote = waiting.request("doctor")["zygote_pid"]
+    with contextlib.ExitStack() as until_forked:
+        until_forked.enter_context(stopped(zygote))
+        request = waiting.post("new", new("sleep", "4711", name="one"))
+        wait_displayed(sandbox, "one", "starting")
+        (session_id,) = {path.name for path in sandbox.paths.sessions.iterdir()} - {two["id"]}
+        with hanging("rename") as disk:
+            until_forked.close()
+            disk.wait()
+            assert ask(sandbox, two["id"], "$$") == str(two["pid"])
+            assert session_id not in sandbox.custodians() and not running(sandbox, 4711)
+            if stops:
+                assert sandbox.daemon is not None
+                sandbox.daemon.send_signal(signal.SIGTERM)
+                wait_for(lambda: not sandbox.paths.daemon_socket.exists())
+    if stops:
+        assert sandbox.daemon is not None
+        sandbox.daemon.wait(20)
+        assert [path.name for path in sandbox.paths.sessions.iterdir()] == [two["id"]]
+        assert not running(sandbox, 4711)
+        return
+    made = answer(waiting, request)
+    assert [process.pid for process in running(sandbox, 4711)] == [made["pid"]]
 
 
 def test_a_name_is_taken_while_it_is_on_its_way(sandbox: Sandbox, clients: Any, hanging: Any) -> None:

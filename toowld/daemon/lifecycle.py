@@ -361,6 +361,7 @@ class Lifecycle:
     def close(self) -> None:
         """The daemon ends: standard sessions with it, persistent ones not."""
         self.reaper.save()
+        self._starting.close()
         for entry in self._registry:
             self._note_folder(entry)  # perhaps the machine goes down too
             for keeper in (entry.keeper, entry.former):

@@ -173,7 +173,9 @@ class News:
         record, end, last = entry.record, ending.end, ending.exit
         next_seq = max(record.next_seq, live.get("seq", 0), end)
         entry.live = {**live, "seq": end, "degraded": False}
-        if last is not None and last.get("pid", record.pid) == record.pid:
+        # The pid tells whose end that is, and lacks where a daemon died before it was stored that its child runs.
+        unknown = record.pid is None or record.state is State.STARTING
+        if last is not None and (unknown or last.get("pid", record.pid) == record.pid):
             reason = str(last.get("reason", "lost"))
             code, signum = last.get("code"), last.get("signal")
             requested = bool(last.get("requested")) or record.end_requested

@@ -64,6 +64,15 @@ class Starting:
         self._scopes = scopes
         self._settings = settings
         self._forks: dict[str, tuple[float, asyncio.Task[tuple[int, socket.socket]]]] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """The daemon ends: what waits for the disk just now is not started any more."""
+        self._closed = True
+
+    def _check_open(self, record: Record) -> None:
+        if self._closed:
+            raise SpawnFailed(f"session {record.label} is not started: the daemon ends: try again")
 
     @contextlib.contextmanager
     def ahead(self, record: Record) -> Iterator[None]:
@@ -103,6 +112,7 @@ class Starting:
         Raises:
             ToowlError: it can't be; nothing runs.
         """
+        self._check_open(entry.record)
         start = self._start_custodian if entry.record.persistent else self._start_here
         entry.gone.clear()
         entry.live = {}
@@ -114,8 +124,9 @@ class Starting:
             entry.gone.set()
             raise
         pid = int(info["pid"])
-        self._registry.observe(
+        self._registry.observe(  # no answer waits for that: see `News.note_gone`
             entry,
+            durable=True,
             state=State.RUNNING,
             pid=pid,
             pid_started=process.started_at(pid),
@@ -128,8 +139,6 @@ class Starting:
         self._news.on_news(entry, keeper, newest)
         if isinstance(keeper, CustodianKeeper) and not keeper.link.is_open:
             self._news.on_lost(entry, keeper)  # it died meanwhile
-        await self._registry.stored(entry)
-        self._registry.observe(entry, durable=True)  # synced soon: no answer waits for that
 
     def spec(
         self,
@@ -182,6 +191,13 @@ class Starting:
             on_hangs=lambda: self._news.on_hangs(entry, keeper),
         )
         try:
+            # While it comes to itself: should we die now, the next daemon knows whom to look for.
+            self._registry.observe(
+                entry,
+                custodian_pid=pid,
+                custodian_started=process.started_at(pid),
+                boot=process.boot_id(),
+            )
             hello = await asyncio.wait_for(keeper.link.hello, START_TIMEOUT)
             # Before the child exists, so that nothing of the session is ever in the daemon's own cgroup.
             limits = confining.wanted(record, self._settings())
@@ -194,14 +210,10 @@ class Starting:
             obstacle = self._scopes.reason if entry.scope is None else None
             confined = confining.check(record, limits, pid, obstacle)
             params = spec.to_params() | {"socket": str(self._paths.custodian_socket(record.id))}
-            self._registry.observe(
-                entry,
-                custodian_pid=pid,
-                custodian_started=process.started_at(pid),
-                boot=process.boot_id(),
-                confined=confined,
-            )
-            await self._registry.stored(entry)  # should we die now, the next daemon knows whom to look for
+            if confined != entry.record.confined:
+                self._registry.observe(entry, confined=confined)
+            await self._registry.stored(entry)
+            self._check_open(record)
             entry.keeper = keeper
             info = await keeper.request("start", params, timeout=START_TIMEOUT)
         except BaseException as error:
