@@ -7,39 +7,20 @@ import fcntl
 import os
 import re
 import signal
-import struct
 import termios
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.client.cutter import Cutter
-from tests.harness import PAINTED, Sandbox, Terminal, alive, wait_for
-
-#: ioctl_tty(2); Python has `os.ptsname` from 3.13 on.
-_TIOCGPTN = 0x80045430
+from tests.harness import PAINTED, Sandbox, Terminal, alive, holds, wait_for
 
 RAW = "stty raw -echo; printf rea''dy; "
 CHORD = b"\x1cd"
 #: So much is written to a terminal at once.
 PIECE = 64 << 10
-
-
-def tty_name(terminal: Terminal) -> str:
-    (number,) = struct.unpack("I", fcntl.ioctl(terminal.pty_fd, _TIOCGPTN, bytes(4)))
-    return f"/dev/pts/{number}"
-
-
-def holds(pid: int, name: str) -> bool:
-    """Whether a process has a terminal open."""
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed meanwhile
-            if os.fspath(path.readlink()) == name:
-                return True
-    return False
 
 
 def shown(terminal: Terminal) -> Terminal:
@@ -69,7 +50,7 @@ class Lent:
         return shown(terminal)
 
     def has(self, terminal: Terminal) -> bool:
-        return holds(self.keeper, tty_name(terminal))
+        return holds(self.keeper, terminal.name)
 
     def takes(self, terminal: Terminal) -> None:
         wait_for(lambda: self.has(terminal), what="the session to have the terminal")
@@ -115,7 +96,7 @@ def leave(terminal: Terminal, keys: bytes = CHORD) -> None:
 
 
 def unread(terminal: Terminal) -> int:
-    with open(tty_name(terminal), "rb", buffering=0, opener=_open_tty) as tty:
+    with open(terminal.name, "rb", buffering=0, opener=_open_tty) as tty:
         return int.from_bytes(fcntl.ioctl(tty, 0x541B, bytes(4)), "little")  # FIONREAD
 
 
@@ -314,7 +295,7 @@ def test_the_client_is_killed(lent: Lent) -> None:
 
 def test_the_terminal_hangs_up(lent: Lent) -> None:
     terminal = lent.lent(f"{RAW} exec cat")
-    name, pid = tty_name(terminal), terminal.pid
+    name, pid = terminal.name, terminal.pid
     # What a terminal emulator does when its window is closed; the reader has it open until it reads.
     os.dup2(os.open("/dev/null", os.O_RDWR), terminal.pty_fd)
     lent.sandbox.send(lent.id, b"x")  # what the reader waits for

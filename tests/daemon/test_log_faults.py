@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.harness import Sandbox, machine_cannot, need_program, wait_for
+from tests.harness import Sandbox, holds, machine_cannot, need_program, wait_for
 from toowld.log import GapMark, LogReader
 from toowld.wire import SEQ_LEAP
 
@@ -278,6 +278,8 @@ def test_a_folder_that_is_deleted(sandbox: Sandbox) -> None:
     folder = sandbox.paths.session(info["id"])
     terminal = sandbox.attach_pty("gone")
     terminal.expect("ready")
+    # Whoever is still taking his place among the clients is given what comes from the log.
+    wait_for(lambda: holds(sandbox.custodians()[info["id"]], terminal.name), what="the terminal to be lent")
     shutil.rmtree(folder)
     sandbox.send("gone", b"10\n")
     terminal.expect(line(10))

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.client.test_lending_live import RAW, holds, shown, tty_name
+from tests.client.test_lending_live import RAW, shown
 from tests.daemon.steps import COUNT_BY_MS, ask, complete, ls, shell
-from tests.harness import REPOSITORY, Sandbox, wait_for
+from tests.harness import REPOSITORY, Sandbox, holds, wait_for
 from toowld import __version__
 from toowld.wire import Request, encode
 
@@ -58,7 +58,7 @@ def test_a_terminal_that_is_lent_goes_back_and_is_lent_again(sandbox: Sandbox) -
     sandbox.up()
     info = sandbox.new("/bin/sh", "-c", f"{RAW}exec cat", name="x")
     terminal = shown(sandbox.attach_pty("x"))
-    tty = tty_name(terminal)
+    tty = terminal.name
     for number in range(3):
         wait_for(partial(holds, info["custodian_pid"], tty), what="the terminal to be lent")
         text = b"<%d>" % number

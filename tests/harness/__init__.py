@@ -13,7 +13,7 @@ from __future__ import annotations
 from tests.harness.needs import MACHINE_CANNOT, machine_cannot, need_inotify, need_program
 from tests.harness.processes import alive, describe, peer_pid
 from tests.harness.sandbox import REPOSITORY, Sandbox
-from tests.harness.terminal import PAINTED, Terminal
+from tests.harness.terminal import PAINTED, Terminal, holds
 from tests.harness.waiting import DEADLINE, wait_for
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Terminal",
     "alive",
     "describe",
+    "holds",
     "machine_cannot",
     "need_inotify",
     "need_program",

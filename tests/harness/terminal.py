@@ -16,6 +16,9 @@ from typing import Any
 
 from tests.harness.waiting import DEADLINE, wait_for
 
+#: ioctl_tty(2); Python has `os.ptsname` from 3.13 on.
+_TIOCGPTN = 0x80045430
+
 #: The end of what an attach paints before the session's own output: the cursor is shown.
 PAINTED = b"\x1b[?25h"
 
@@ -107,6 +110,12 @@ class Terminal:
         """The terminal's settings, to compare before and after."""
         return termios.tcgetattr(self.pty_fd)
 
+    @property
+    def name(self) -> str:
+        """Of its device."""
+        (number,) = struct.unpack("I", fcntl.ioctl(self.pty_fd, _TIOCGPTN, bytes(4)))
+        return f"/dev/pts/{number}"
+
     def wait(self, timeout: float = DEADLINE) -> int:
         """Wait for the program's end; its exit status (-n for a signal). Its last output is there then."""
         try:
@@ -127,3 +136,12 @@ class Terminal:
         self._reader.join(1)
         os.close(self.pty_fd)
         self.pty_fd = -1
+
+
+def holds(pid: int, name: str) -> bool:
+    """Whether a process has a terminal open: the keeper of a session has the one that is lent to it."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.fspath(path.readlink()) == name:
+                return True
+    return False
