@@ -288,6 +288,18 @@ def test_a_custodian_without_a_record(sandbox: Sandbox) -> None:
     assert ls(sandbox)["treasure"]["pid"] == info["pid"], "the record is on disk again"
 
 
+def test_a_name_is_on_its_way_when_it_is_answered(sandbox: Sandbox) -> None:
+    """C7: the daemon is killed before the custodian, which is busy just then, has read it."""
+    sandbox.up()
+    info = shell(sandbox, "precious")
+    with stopped(info["custodian_pid"]), sandbox.client() as client:
+        client.request("rename", session="precious", name="treasure")
+        sandbox.kill9()  # at once
+    (sandbox.paths.session(info["id"]) / "record").unlink()
+    sandbox.up()
+    assert ls(sandbox)["treasure"]["id"] == info["id"]
+
+
 def test_a_stopped_custodian_without_a_record(sandbox: Sandbox) -> None:
     """Nothing is known of it until it answers; then everything is."""
     settings(sandbox, tick=0.2, scan_timeout=0.3)

@@ -234,6 +234,7 @@ class Broker:
         name, notices = await self._registry.claim_name(params.text("name"), entry)
         await self._registry.change(entry, name=name)
         self._lifecycle.news.tell_name(entry)
+        await asyncio.sleep(0)  # it is on its way to the keeper before the answer, should we be killed
         return entry.info() | {"notices": notices}
 
     async def _tag(self, params: Params) -> Mapping[str, Any]:
