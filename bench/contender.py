@@ -75,6 +75,8 @@ class Contender(abc.ABC):
     program: str
     #: Typed in an attached terminal.
     detach_keys = b""
+    #: It draws a screen of its own, and what was printed last may reach the terminal in pieces, or not at all.
+    draws = False
 
     def __init__(self, root: Path) -> None:
         self.folder = root / self.name

@@ -77,6 +77,7 @@ class Tmux(Contender):
     name = "tmux"
     program = "tmux"
     detach_keys = b"\x02d"
+    draws = True
     _version_flags = ("-V",)
 
     def __init__(self, root: Path) -> None:
@@ -108,6 +109,7 @@ class Screen(Contender):
     name = "screen"
     program = "screen"
     detach_keys = b"\x01d"
+    draws = True
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
