@@ -344,13 +344,16 @@ def test_what_was_closed(sandbox: Sandbox) -> None:
         client.new([*SH, "echo x; exec sleep 999"], name="work")
         events = client.events(since=0)
         assert next(events).event == "created"
-        following: Future[list[Any]] = pool.submit(list, client.read("work", follow=True))
+        read: list[Any] = []
+        following = pool.submit(lambda: read.extend(client.read("work", follow=True)))
         waiting = pool.submit(client.wait, "work", exit=True)
         dialling = pool.submit(client.wait, "work", match="y")
         wait_for(lambda: sandbox.info("work")["clients"] == 2, what="those who follow")
+        wait_for(lambda: read, what="the output")
         client.close()
         assert list(events) == []
-        assert b"".join(piece.data for piece in following.result(DEADLINE)) == b"x\r\n"
+        following.result(DEADLINE)
+        assert b"".join(piece.data for piece in read) == b"x\r\n"
         for blocked in (waiting, dialling):
             with pytest.raises(RefusedError, match="closed"):
                 blocked.result(DEADLINE)
