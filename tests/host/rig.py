@@ -207,19 +207,23 @@ class Rig:
         self.driver = driver
         self.folder = folder / "log"
         self.log = LogWriter(self.folder, "0badcafe", size=SIZE, **log)
-        self.session = Session(seq=self.log.end, size=SIZE)
+        session = Session(seq=self.log.end, size=SIZE)
         self.changes = 0
         self.finished = False
         self.traced: list[object] = []
         self.host = SessionHost(
             driver.loop,
-            self.session,
+            session,
             self.log,
             on_changed=self._on_changed,
             on_finished=self._on_finished,
             trace=self.traced.append,
         )
         self.peers: list[Peer] = []
+
+    @property
+    def session(self) -> Session:
+        return self.host.session
 
     def _on_changed(self) -> None:
         self.changes += 1

@@ -43,7 +43,7 @@ _ANSWER_TIMEOUT = 5.0
 _PAUSE = 4
 _LONGEST_PAUSE = 256
 #: Whoever types or prints goes first.
-_NICE = 10
+_NICE = 19
 
 
 @define

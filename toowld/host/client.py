@@ -72,8 +72,7 @@ class Client:
         self.socket: FrameSocket
         self.cursor: Cursor | None = None  # into the log, while it is fed from there
         self.terminal: LentTerminal | None = None  # its own, while it is lent to us
-        self.seen = 0  # meanwhile: the output that it knows of, and up to where it was asked to look
-        self.asked = 0
+        self.seen = 0  # meanwhile: the output that it knows of
 
     def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
         """As plain values, without a terminal that is lent. ``keep`` gets each descriptor, and gives it back."""

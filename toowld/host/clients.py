@@ -15,6 +15,7 @@ from toowld.errors import AttachRefused, RemoteProtocolError, ToowlError
 from toowld.host.client import Client, Joining
 from toowld.host.following import Offer
 from toowld.host.leaving import Leaving
+from toowld.host.lent import LentTerminal
 from toowld.host.loans import Loans
 from toowld.host.loop import Loop
 from toowld.host.scrollback import Scrollback
@@ -75,6 +76,7 @@ class Clients:
         loop: calls us.
         session: the engine, to look things up.
         tell: takes its events; may raise ToowlError.
+        type, took: see `Loans`.
         scrollback: to feed clients from.
         on_left: the last of those who were told goodbye may be gone.
         on_presence: somebody came, or went.
@@ -85,6 +87,8 @@ class Clients:
         loop: Loop,
         session: Session,
         tell: Callable[[ev.Event], None],
+        type: Callable[[Callable[[bytes], None], bytes], None],
+        took: Callable[[int, int], None],
         scrollback: Scrollback,
         on_left: Callable[[], None],
         on_presence: Callable[[], None],
@@ -95,7 +99,7 @@ class Clients:
         self._tell = tell
         self._scrollback = scrollback
         self._on_presence = on_presence
-        self._loans = Loans(loop, session, tell, scrollback, self._on_breach)
+        self._loans = Loans(loop, session, tell, type, took, scrollback, self._on_breach)
         self._clients: dict[int, Client] = {}
         self._gone: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)  # number, client id, why
         self._next = 1
@@ -299,7 +303,8 @@ class Clients:
             return
         if client.terminal is not None:
             if type(effect.message) is Output and not self._scrollback.log.degraded:
-                client.terminal.write(effect.message.data)
+                if client.terminal.write(effect.message.data) and client.terminal is not None:
+                    self._tell(ev.ClientTook(effect.client, client.terminal.queued))
                 return
             if type(effect.message) in _NEEDLESS:
                 return
@@ -314,6 +319,11 @@ class Clients:
             frame = wire_codec.encode(effect.message)
             self._encoded = (effect.message, frame)
         client.socket.send(frame)
+
+    def lent(self, number: int) -> LentTerminal | None:
+        """The terminal of that client, if it is lent to us."""
+        client = self._clients.get(number)
+        return None if client is None else client.terminal
 
     def watch_room(self, effect: do.WatchRoom) -> None:
         if (client := self._clients.get(effect.client)) is not None:

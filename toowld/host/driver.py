@@ -17,14 +17,17 @@ from toowld.host.clients import Clients
 from toowld.host.following import Following
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.leaving import CLOSE_TIMEOUT
+from toowld.host.lent import LentTerminal
 from toowld.host.loop import Loop, Timer
 from toowld.host.scrollback import Scrollback
-from toowld.host.terminal import Terminal
+from toowld.host.terminal import READ_AT_ONCE, READ_FOR_LENT, Terminal
 from toowld.log.writer import LogWriter
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.wire import Event
+from toowld.session.attachment import Attachment
+from toowld.session.outbox import HOLD
+from toowld.wire import Event, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,13 +59,13 @@ class SessionHost:
         on_finished: Callable[[], None],
         trace: Callable[[object], None] | None = None,
     ) -> None:
-        self.session = session
+        self._session = session
         self.last_active_at = time.time()
         self._loop = loop
         self._on_changed = on_changed
         self._on_finished = on_finished
         self._trace = trace
-        self._terminal = Terminal(loop, self.tell)
+        self._terminal = Terminal(loop, self.tell, self._on_output)
         self._scrollback = Scrollback(
             loop, log, folder=lambda: self._terminal.folder, on_changed=self._note_change
         )
@@ -70,6 +73,8 @@ class SessionHost:
             loop,
             session,
             self.tell,
+            self._on_typed,
+            self._on_taken,
             self._scrollback,
             on_left=self._report_finished,
             on_presence=self._follow,
@@ -78,6 +83,8 @@ class SessionHost:
         self._events: deque[ev.Event] = deque()
         self._effects: deque[do.Effect] = deque()
         self._running = False
+        self._sole: tuple[Attachment, LentTerminal] | None = None
+        self._output_at: float | None = None  # when something went past the engine of which it was not told
         self._on_turn: Callable[[], None] | None = None
         self._changed = False
         self._timer: Timer | None = None
@@ -85,6 +92,12 @@ class SessionHost:
         self._finished = False
 
     # --- for the owner ----------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The engine, which knows all that has happened by now."""
+        self._catch_up()
+        return self._session
 
     def start(
         self,
@@ -107,7 +120,7 @@ class SessionHost:
         self.tell(ev.StartRequested())
         try:
             pid = self._terminal.start(
-                argv, cwd=cwd, env=env, size=self.session.size, argv0=argv0, inheritance=inheritance
+                argv, cwd=cwd, env=env, size=self._session.size, argv0=argv0, inheritance=inheritance
             )
         except ToowlError:
             self.tell(ev.ChildFailed())
@@ -123,7 +136,7 @@ class SessionHost:
 
         The engine knows it first: its last effects may still wait for the disk.
         """
-        return self._finished or self.session.finished
+        return self._finished or self._session.finished
 
     @property
     def now(self) -> float:
@@ -164,10 +177,13 @@ class SessionHost:
     def on_next_turn(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called once, when something happens: what was told of the session is not so any more."""
         self._on_turn = callback
+        self._catch_up()
+        self._sole = None
 
     def clients(self) -> list[dict[str, Any]]:
         """Who is attached, for people to see."""
-        return [about for about in self._clients.describe() if about["client"] in self.session.attachments]
+        attached = self.session.attachments
+        return [about for about in self._clients.describe() if about["client"] in attached]
 
     def switch(self, to: str, client: int | None) -> tuple[int, int]:
         """Have clients (None: all) go to another session; how many were told, and how many can't."""
@@ -183,7 +199,7 @@ class SessionHost:
 
     def follow(self, base: str, agent: str | None) -> None:
         """Have shells follow those who attach, with the files of `Following`; ``agent``: of whoever begins."""
-        self._following = Following(base, self.session.about.get("name"))
+        self._following = Following(base, self._session.about.get("name"))
         self._following.begin(agent)
 
     def _follow(self) -> None:
@@ -192,7 +208,7 @@ class SessionHost:
 
     def rename(self, name: str | None) -> None:
         """Clients, and shells, are told another name from now on."""
-        self.session.about["name"] = name
+        self._session.about["name"] = name
         if self._following is not None:
             self._following.rename(name)
 
@@ -214,7 +230,7 @@ class SessionHost:
         self._clients.leaving.hurry()
 
     def _end_child(self, reason: str) -> None:
-        if self.session.state is SessionState.RUNNING:
+        if self._session.state is SessionState.RUNNING:
             self._terminal.drain()
             self.tell(ev.ChildEnded(None, None, reason))
 
@@ -274,6 +290,7 @@ class SessionHost:
 
     def _run(self) -> None:
         self._running = True
+        self._catch_up()
         if self._on_turn is not None:
             callback, self._on_turn = self._on_turn, None
             callback()
@@ -290,7 +307,7 @@ class SessionHost:
                 if self._trace is not None:
                     self._trace(event)
                 try:
-                    effects = self.session.handle(event, self._loop.time())
+                    effects = self._session.handle(event, self._loop.time())
                 except ToowlError:
                     if first:
                         raise
@@ -302,6 +319,7 @@ class SessionHost:
         finally:
             self._running = False
             self._set_timer()
+            self._find_sole()
 
     def _perform(self) -> None:
         """Do what is to be done. While the end is on its way to the disk it stands in line: the engine goes on."""
@@ -316,7 +334,7 @@ class SessionHost:
             self._run()
 
     def _set_timer(self) -> None:
-        deadline = None if self._finished else self.session.next_deadline()
+        deadline = None if self._finished else self._session.next_deadline()
         if self._timer is not None:
             if deadline is not None and deadline >= self._timer_at:
                 return  # the deadline moves on with every byte; `_on_timer` sets the rest of the way
@@ -328,11 +346,73 @@ class SessionHost:
 
     def _on_timer(self) -> None:
         self._timer = None
-        deadline = self.session.next_deadline()
+        deadline = self._session.next_deadline()
         if deadline is not None and deadline <= self._loop.time():
             self.tell(ev.TimerFired())
         else:
             self._set_timer()
+
+    # --- past the engine's turn -------------------------------------------------------------------------
+
+    def _find_sole(self) -> None:
+        """After each turn: is all output for one terminal that is lent to us, and do all keys come from there?
+
+        As long as that is so, what a turn would do is known, and done without one; the engine is told before the next
+        (`Session.sole`). When a human types, a turn's many small functions are in no cache of the processor: they
+        took longer than all else on the way of a key and its echo. What is done behind a key or its echo counts too:
+        the kernel often takes it further only when we sleep.
+        """
+        self._sole = None
+        self._terminal.at_once = READ_AT_ONCE
+        if (attachment := self._session.sole) is None or self._on_turn is not None or self.log.degraded:
+            return
+        if (terminal := self._clients.lent(attachment.client)) is not None:
+            self._sole = (attachment, terminal)
+            self._terminal.at_once = READ_FOR_LENT
+
+    def _catch_up(self) -> None:
+        """Tell the engine what went past it."""
+        if self._sole is not None and self._output_at is not None:
+            self._session.passed(self._sole[0], self.log.end, self._output_at)
+            self._output_at = None
+
+    def _on_output(self, data: bytes) -> None:
+        """The hot path: everything that any child prints comes through here."""
+        if self._sole is None:
+            self.tell(ev.PtyOutput(data))
+            return
+        sole = self._sole
+        attachment, terminal = sole
+        start = self.log.end
+        self._scrollback.append(data)
+        self._output_at = now = self._loop.time()
+        if self.log.degraded:
+            self._clients.send(do.Send(attachment.client, Output(start, data)))
+        else:
+            terminal.write(data)
+        # Unless it went back just now: then the engine knows by events what its client has still to take.
+        if (terminal.queued or attachment.outbox.queued) and self._sole is sole:
+            self._session.took(attachment, len(data), terminal.queued, now)
+            if attachment.outbox.queued > HOLD:
+                self.tell(ev.TimerFired())
+        if self._session.marked.look(data, start):
+            self.tell(ev.Marked())
+
+    def _on_typed(self, tell: Callable[[bytes], None], data: bytes) -> None:
+        """All that is typed at a terminal that is lent comes through here; ``tell``: tells the engine."""
+        if self._sole is not None and (took := self._terminal.write_now(data)):
+            self._session.typed(self._sole[0], took, self._loop.time())
+            self.last_active_at = time.time()
+            data = data[took:]
+        if data:
+            tell(data)
+
+    def _on_taken(self, client: int, queued: int) -> None:
+        """A terminal that is lent took some of what it had to wait for."""
+        if self._sole is not None:
+            self._session.took(self._sole[0], 0, queued, self._loop.time())
+        else:
+            self.tell(ev.ClientTook(client, queued))
 
     # --- what touches more than one side ----------------------------------------------------------------
 
@@ -354,11 +434,11 @@ class SessionHost:
             code=effect.code,
             signal=effect.signal,
             requested=effect.requested,
-            pid=self.session.pid,
+            pid=self._session.pid,
         )
 
     def _sync_log(self, effect: do.SyncLog) -> None:
-        if self.session.state is SessionState.ENDED:
+        if self._session.state is SessionState.ENDED:
             self._scrollback.sync_end(self._resume)
         else:
             self._scrollback.begin_sync()
@@ -387,7 +467,7 @@ class SessionHost:
 
 #: One for all hosts: each had its own table of methods, 20 KiB of a custodian's own memory.
 _PERFORMERS: Mapping[type[do.Effect], Callable[[SessionHost, Any], None]] = {
-    do.AppendLog: lambda host, effect: host._scrollback.append(effect),
+    do.AppendLog: lambda host, effect: host._scrollback.append(effect.data),
     do.Send: lambda host, effect: host._clients.send(effect),
     do.WritePty: SessionHost._write_pty,
     do.ReadLog: lambda host, effect: host._clients.read_log(effect),

@@ -58,7 +58,8 @@ class LentTerminal:
         settings: how the client has set the terminal up (`toowld.wire.page`).
         stops: what is typed from the first of these on is not ours.
         on_typed: takes what was typed.
-        on_sent: called after bytes went out, with how many are left.
+        on_sent: called when more of what was queued went out, with how many bytes are left.
+        on_far: called when output beyond `look_at` has been written.
         on_room: the answer to `watch_room`.
         on_over: the terminal must go back: call `close`, and give it back with what remains.
 
@@ -77,6 +78,7 @@ class LentTerminal:
         *,
         on_typed: Callable[[bytes], None],
         on_sent: Callable[[int], None],
+        on_far: Callable[[], None],
         on_room: Callable[[], None],
         on_over: Callable[[], None],
     ) -> None:
@@ -97,12 +99,14 @@ class LentTerminal:
         self._starts = frozenset(stop[0] for stop in stops)
         self._begun = b""  # the end of what was taken, in which a stop has begun
         self._typed = b""  # what was read from the first stop on
-        self._out: deque[bytes | memoryview] = deque()
+        self._out: deque[memoryview] = deque()
         self.queued = 0
         self._writing = False
         self.room_wanted = False
+        self.look_at = seq
         self._on_typed = on_typed
         self._on_sent = on_sent
+        self._on_far = on_far
         self._on_room = on_room
         self._on_over = on_over
         loop.add_reader(self._fd, self._on_readable)
@@ -130,6 +134,7 @@ class LentTerminal:
     # --- what is typed ----------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
+        """The hot path of all that is typed."""
         if not self._begin():
             self._on_over()
             return
@@ -140,19 +145,18 @@ class LentTerminal:
             return
         except OSError:  # EIO: hung up
             data = b""
-        taken = self._taken(data)
-        self._input_seq += taken
+        plain = not self._begun and self._starts.isdisjoint(data)  # as nearly all keys
+        typed = data if plain else data[: self._taken(data)]
+        self._input_seq += len(typed)
         POSITION.pack_into(self._page, 0, self._seq, self._input_seq)
         self._page[BUSY] = 0  # before it is typed: that may lead to anything, the end of this included
-        if taken:
-            self._on_typed(data[:taken])
-        if self._fd >= 0 and (taken < len(data) or not data):
+        if typed:
+            self._on_typed(typed)
+        if self._fd >= 0 and (len(typed) < len(data) or not data):
             self._on_over()
 
     def _taken(self, data: bytes) -> int:
-        """How many bytes of ``data`` are for the session."""
-        if not self._begun and self._starts.isdisjoint(data):
-            return len(data)  # nearly all keys: they don't wait for a search
+        """How many bytes of ``data`` are for the session, where a stop may be in there."""
         behind = self._begun + data
         found = self._stop.search(behind)
         if found is None:
@@ -170,31 +174,50 @@ class LentTerminal:
 
     # --- output -----------------------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Write ``data``, the next output; queue what the terminal does not take now."""
-        idle = not self._out
-        self._out.append(data)
-        self.queued += len(data)
-        if idle:
-            self._flush()
+    def write(self, data: bytes) -> int:
+        """Write ``data``, the next output; what the terminal does not take now is `queued`. Returns what it took.
 
-    def _flush(self) -> bool:
-        """Write until all is gone, or the terminal takes no more. Returns whether all is gone."""
+        The hot path of all output.
+        """
+        count = 0
+        idle = not self._out
+        ours = idle and self._begin()
+        if ours:
+            try:
+                count = os.write(self._fd, data)
+            except OSError:  # full, or hung up: `_flush` finds out
+                count = 0
+            # At once: if we are killed, nothing else tells that this has been shown.
+            self._seq += count
+            POSITION.pack_into(self._page, 0, self._seq, self._input_seq)
+            self._page[BUSY] = 0
+        if count < len(data):
+            self._out.append(memoryview(data)[count:])
+            self.queued += len(data) - count
+            if ours:
+                self._start_writing()
+            elif idle:
+                self._on_over()
+        if self._seq > self.look_at:
+            self._on_far()
+        return count
+
+    def _flush(self) -> int:
+        """Write until all is gone, or the terminal takes no more. Returns how many bytes it took."""
         if not self._begin():
             self._on_over()
-            return False
+            return 0
         before = self._seq
         gone = False
         try:
             while self._out:
                 head = self._out[0]
                 count = os.write(self._fd, head)
-                # At once: if we are killed, nothing else tells that this has been shown.
                 self._seq += count
                 POSITION.pack_into(self._page, 0, self._seq, self._input_seq)
                 if count < len(head):
                     # To try again at once would be in vain, and was a third of all writes in a flood.
-                    self._out[0] = memoryview(head)[count:]
+                    self._out[0] = head[count:]
                     self._start_writing()
                     break
                 self._out.popleft()
@@ -207,9 +230,7 @@ class LentTerminal:
         self._page[BUSY] = 0
         if gone:
             self._on_over()
-        elif sent:
-            self._on_sent(self.queued)
-        return not self._out
+        return sent
 
     def watch_room(self) -> None:
         """Call ``on_room`` once, from the loop, when nothing is queued and the terminal takes more."""
@@ -222,10 +243,12 @@ class LentTerminal:
             self._loop.add_writer(self._fd, self._on_writable)
 
     def _on_writable(self) -> None:
-        had = self.queued
-        if had and not self._flush():
-            return
-        if self.room_wanted and not had:
+        if self._out:
+            if self._flush() and self._fd >= 0:
+                self._on_sent(self.queued)
+                if self._seq > self.look_at:
+                    self._on_far()
+        elif self.room_wanted:
             self.room_wanted = False
             self._on_room()
         if self._writing and not (self._out or self.room_wanted) and self._fd >= 0:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-#: So much may be written to a lent terminal before its client has looked at it, in the log: at a quarter it is asked
-#: to, at all of it the terminal goes back. Half of what the log holds, if that is less.
+#: So much may be written to a lent terminal before its client has looked at it, in the log: at each quarter it is
+#: asked to, at the first after all of it the terminal goes back. Half of what the log holds, if that is less.
 LEASE = 16 << 20
 
 #: With less than this in the log, a terminal would go back and forth all the time.
@@ -41,6 +41,8 @@ class Loans:
         loop: calls us.
         session: the engine, to look things up.
         tell: takes its events; may raise ToowlError.
+        type: takes what is typed at a lent terminal, and calls its first argument with what has to be told.
+        took: is told how much is left of what a client's terminal is to be given.
         scrollback: from which clients learn what their terminals show.
         on_breach: a client broke the rules.
     """
@@ -50,12 +52,16 @@ class Loans:
         loop: Loop,
         session: Session,
         tell: Callable[[ev.Event], None],
+        type: Callable[[Callable[[bytes], None], bytes], None],
+        took: Callable[[int, int], None],
         scrollback: Scrollback,
         on_breach: Callable[[int, Client, RemoteProtocolError], None],
     ) -> None:
         self._loop = loop
         self._session = session
         self._tell = tell
+        self._type = type
+        self._took = took
         self._scrollback = scrollback
         self._on_breach = on_breach
 
@@ -79,13 +85,15 @@ class Loans:
             self._session.input.taken(client.joining.client_id),
             settings,
             stops,
-            on_typed=partial(self._on_typed, number, client),
-            on_sent=partial(self._on_written, number, client),
+            on_typed=partial(self._type, partial(self._on_typed, number, client)),
+            on_sent=partial(self._took, number),
+            on_far=partial(self._on_far, number, client),
             on_room=lambda: self._tell(ev.ClientRoom(number)),
             on_over=lambda: self.give_back(number, client),
         )
         fds.clear()
-        client.terminal, client.seen, client.asked = terminal, seq, seq
+        terminal.look_at = seq + self._lease // 4
+        client.terminal, client.seen = terminal, seq
         client.socket.send(encode(Lent(seq)))
         self._tell(ev.ClientRewound(number, seq))
 
@@ -112,14 +120,14 @@ class Loans:
         if self._session.input.pending:  # the child does not read: from here on a connection can say so
             self.give_back(number, client)
 
-    def _on_written(self, number: int, client: Client, queued: int) -> None:
-        self._tell(ev.ClientTook(number, queued))
+    def _on_far(self, number: int, client: Client) -> None:
+        """The client has to look at the log, or get its terminal back."""
         if (terminal := client.terminal) is None:
             return
         if terminal.seq - client.seen > self._lease:
             self.give_back(number, client)
-        elif terminal.seq - client.asked > self._lease // 4:
-            client.asked = terminal.seq
+        else:
+            terminal.look_at = terminal.seq + self._lease // 4
             client.socket.send(encode(Live(terminal.seq)))
 
     def give_back(self, number: int, client: Client) -> None:

@@ -60,8 +60,9 @@ class Scrollback:
 
     # --- writing ----------------------------------------------------------------------------------------
 
-    def append(self, effect: do.AppendLog) -> None:
-        self._writer.append(effect.data)
+    def append(self, data: bytes) -> None:
+        """Add output."""
+        self._writer.append(data)
         if self._writer.degraded:
             self._watch()
 

@@ -133,6 +133,42 @@ class Session:
         """Those that somebody who knows the screen should answer with `events.ScreenAnswered`."""
         return self._answers.questions
 
+    # --- what the driver may do by itself ---------------------------------------------------------------
+
+    @property
+    def sole(self) -> Attachment | None:
+        """The one attachment, while nobody else is there and nothing waits for anything: nearly always.
+
+        Then `handle` would have all output appended to the log and sent to it, and what it types given to the child,
+        and no more. The driver may do that by itself, and tell the outcome before the next event, by `passed`, `took`
+        and `typed`; marks it looks for itself (`marked`). After that event, look here again.
+        """
+        if self.state is not _RUNNING or self._sync_at is None or len(self.attachments) != 1:
+            return None
+        (attachment,) = self.attachments.values()
+        # A scanner is there unless this one's terminal answers what programs ask, so it is none that only watches.
+        waits = self._router.scanner is not None or self._answers.waiting or self.input.pending
+        if waits or attachment.replies.expected or not self._leading.typed_last(attachment):
+            return None
+        return attachment if self._flow.is_even((attachment,)) else None
+
+    def passed(self, attachment: Attachment, seq: int, at: float) -> None:
+        """All output below ``seq`` is in the log and was given to `sole`, the last of it at that time."""
+        self.seq = attachment.seq = seq
+        self.output_at = at
+
+    def took(self, attachment: Attachment, given: int, queued: int, now: float) -> None:
+        """`sole` was given so much more; ``queued`` bytes of all that it was given are left."""
+        outbox = attachment.outbox
+        outbox.add(given, now)
+        if queued < outbox.queued:
+            outbox.left(queued, now)
+
+    def typed(self, attachment: Attachment, count: int, now: float) -> None:
+        """`sole` typed so much, and the PTY has it."""
+        self.input.passed(attachment.client_id, count)
+        self._leading.goes_on(attachment, now)
+
     # --- over an upgrade of the code --------------------------------------------------------------------
 
     @property
@@ -227,8 +263,12 @@ class Session:
                 effects.append(do.Send(attachment.client, output))
             else:
                 printed(attachment, len(data))
-        if self.marked.look(data, start) and self._news.came(now):
-            effects.append(do.Changed())  # behind the output that has them
+        if self.marked.look(data, start):  # behind the output that has them
+            self._on_marked(event, now)
+
+    def _on_marked(self, event: ev.Event, now: float) -> None:
+        if self._news.came(now):
+            self._do(do.Changed())
 
     def _on_child_ended(self, event: ev.ChildEnded, now: float) -> None:
         self.state = next_session_state(self.state, SessionMove.CHILD_ENDED)
@@ -478,6 +518,7 @@ class Session:
 #: One for all sessions: a table of methods that each had for itself took 20 KiB of a custodian's own memory.
 _HANDLERS: Mapping[type[ev.Event], Callable[[Session, Any, float], None]] = {
     ev.PtyOutput: Session._on_pty_output,
+    ev.Marked: Session._on_marked,
     ev.ClientTook: Session._on_client_took,
     ev.ClientRoom: Session._on_client_room,
     ev.ClientTyped: Session._on_client_typed,

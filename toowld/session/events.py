@@ -57,6 +57,11 @@ class ChildEnded(Event):
 
 
 @define
+class Marked(Event):
+    """Output that went past the engine (`Session.sole`) had a mark."""
+
+
+@define
 class PtyOutput(Event):
     """Bytes read from the PTY, at most 64 KiB."""
 

@@ -104,6 +104,10 @@ class InputQueue:
         self._wait(client_id, end, len(kept))
         return kept
 
+    def passed(self, client_id: str, count: int) -> None:
+        """So many more bytes of this client went straight to the PTY, while nothing was waiting."""
+        self._taken[client_id] = self._taken.get(client_id, 0) + count
+
     def inject(self, data: bytes) -> None:
         """Accept input that belongs to no client.
 

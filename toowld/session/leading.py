@@ -50,8 +50,16 @@ class Leading:
                     other.change_role(RoleMove.LOST)
             attachment.change_role(RoleMove.TAKEN)
 
+    def typed_last(self, attachment: Attachment) -> bool:
+        """Whether nobody has typed, or attached, since this one did."""
+        return attachment.typed_at >= self._typed_at
+
+    def goes_on(self, attachment: Attachment, now: float) -> None:
+        """Who `typed_last` types again."""
+        attachment.typed_at = self._typed_at = now
+
     def typed(self, attachment: Attachment, data: bytes, now: float) -> None:
         """Somebody typed."""
         # Nearly every key is of whoever typed last anyway: then what it is is not looked at.
-        if attachment.typed_at >= self._typed_at or not only_reports(data):
-            attachment.typed_at = self._typed_at = now
+        if self.typed_last(attachment) or not only_reports(data):
+            self.goes_on(attachment, now)

@@ -204,6 +204,11 @@ class ReplyFilter:
         replies._begun = state["begun"]
         return replies
 
+    @property
+    def expected(self) -> bool:
+        """Whether what is typed has to be looked at."""
+        return bool(self._unwanted or self._begun)
+
     def expect(self, kind: Kind) -> None:
         """One answer of that kind will come, and somebody else's counts."""
         self._unwanted[kind] += 1
