@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import json
 import os
@@ -24,6 +25,7 @@ from tests.soak.chaos import Chaos
 from tests.soak.users import AtTerminal, Churn
 from tests.soak.viewer import Viewer
 from tests.soak.world import SCROLLBACK, World
+from toowld.errors import RefusedError
 
 #: Name, kind, whether its custodian is killed now and then.
 SESSIONS = (
@@ -109,7 +111,8 @@ class Soak:
         world.count("operations of the crowd per second", int(report["per_second"]))
         for info in world.ask("list")["sessions"]:
             if info["state"] != "ended":
-                world.ask("kill", session=info["id"], force=False)
+                with contextlib.suppress(RefusedError):  # it has ended by itself meanwhile
+                    world.ask("kill", session=info["id"], force=False)
             world.ask("remove", session=info["id"])
 
     def storm(self) -> None:
