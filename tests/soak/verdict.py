@@ -181,13 +181,13 @@ def check_nothing_left(world: World, daemon_files: list[str], ids: set[str], *, 
         f"the daemon's files: {open_files(box.daemon_pid)}, at first {daemon_files}",
         10,
     )
-    for folder in (box.paths.sessions, box.paths.custodians):
+    for folder in (box.paths.sessions, box.paths.custodians, box.paths.following):
         eventually(world, lambda f=folder: not list(f.iterdir()), f"{folder} to be empty", 10)  # type: ignore[misc]
     box.stop()
     eventually(
         world, lambda: not box.processes(), f"all to be gone: {[describe(p) for p in box.processes()]}", 10
     )
-    left = {path.name for path in box.paths.runtime.iterdir()} - {"custodians", "toowld.lock"}
+    left = {path.name for path in box.paths.runtime.iterdir()} - {"custodians", "following", "toowld.lock"}
     if left:
         world.problem(f"left in the runtime folder: {sorted(left)}")
     if scopes:
