@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.lender import RAW, Lender, User, attach, ready
 from tests.host.rig import Driver, Rig, driven, open_fds
 
 
@@ -33,3 +34,19 @@ def rig(driver: Driver, tmp_path: Path) -> Iterator[Rig]:
         yield rig
     finally:
         rig.close()
+
+
+@pytest.fixture
+def user(driver: Driver) -> Iterator[User]:
+    user = User(driver)
+    try:
+        yield user
+    finally:
+        user.close()
+
+
+@pytest.fixture
+def lender(rig: Rig, user: User) -> Lender:
+    """A client of a session that prints what is typed."""
+    rig.shell(f"{RAW} exec cat")
+    return ready(attach(rig, user))

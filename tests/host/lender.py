@@ -18,6 +18,9 @@ from toowld.wire import SETTINGS_SIZE, Lend, Lent, Live, Message, Page, Recall, 
 
 STOPS = Chords().stops
 
+#: A shell that echoes nothing and changes nothing: what goes in comes out.
+RAW = "stty raw -echo; printf rea''dy; "
+
 
 class User:
     """A PTY whose other side is the user's terminal: raw and non-blocking, as `toowl attach` makes it."""
@@ -189,3 +192,20 @@ def attach(rig: Rig, user: User, client_id: str = "c1", **changes: Any) -> Lende
     """A client on ``user``'s terminal."""
     ours, its = socket.socketpair()
     return rig.join(ours, Lender(rig.driver, its, user), client_id, **changes)
+
+
+def ready(lender: Lender) -> Lender:
+    """Wait until it has all that its session has printed, which begins with `RAW`."""
+    lender.expect_output(b"ready")
+    lender.expect(Live)
+    return lender
+
+
+def taken(rig: Rig, client_id: str = "c1") -> int:
+    """How many bytes of a client's input the session has."""
+    return rig.session.input.taken(client_id)
+
+
+def gone(lender: Lender) -> bool:
+    """Whether nobody but its client has the terminal open."""
+    return lender.user.held == 1

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tests.harness import DEADLINE
 from toowld.custodian.loop import EpollLoop
 from toowld.host import Joining, SessionHost
-from toowld.log import LogWriter
+from toowld.log import LogReader, LogWriter
 from toowld.session import Session
 from toowld.wire import FrameDecoder, Gap, Input, InputAck, Message, Output, Size, encode
 
@@ -283,3 +283,8 @@ def open_fds() -> dict[int, str]:
         with contextlib.suppress(OSError):  # the folder's own descriptor
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
     return found
+
+
+def logged(rig: Rig) -> bytes:
+    """All output that the log holds."""
+    return b"".join(LogReader(rig.folder).output())
