@@ -79,7 +79,11 @@ class Client:
             DaemonUnreachable: none is running there, or it does not answer in time.
             RefusedError: the socket is somebody else's.
         """
-        path = os.fspath(paths.daemon_socket)
+        return cls.connect_daemon(os.fspath(paths.daemon_socket), timeout=timeout)
+
+    @classmethod
+    def connect_daemon(cls, path: str, *, timeout: float = 5.0) -> Client:
+        """`connect`, to the daemon that listens on ``path``."""
         try:
             socket = reach(path, lambda: _connect(path, timeout))
         except (FileNotFoundError, ConnectionRefusedError) as error:
