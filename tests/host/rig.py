@@ -30,6 +30,9 @@ SIZE = Size(rows=24, cols=80)
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TERM": "xterm", "HOME": "/"}
 
+#: A shell that echoes nothing and changes nothing, which it says in a line of its own: what goes in comes out.
+RAW = "stty raw -echo; echo rea''dy; "
+
 
 class Driver:
     """One loop, and how to turn it until a condition holds."""
@@ -288,3 +291,7 @@ def open_fds() -> dict[int, str]:
 def logged(rig: Rig) -> bytes:
     """All output that the log holds."""
     return b"".join(LogReader(rig.folder).output())
+
+
+def finish(rig: Rig) -> None:
+    rig.until(lambda: rig.finished, "the host to finish")
