@@ -20,6 +20,8 @@ from tests.daemon.crowd import settle
 from tests.daemon.steps import ask, displayed, listed, ls, running, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, alive, machine_cannot, need_program, wait_for
 from toowld import wire
+from toowld.session import State
+from toowld.session.record import decode
 
 
 class Hanging:
@@ -221,6 +223,36 @@ def test_nothing_runs_before_it_is_stored_whose_it_is(
         return
     made = answer(waiting, request)
     assert [process.pid for process in running(sandbox, 4711)] == [made["pid"]]
+
+
+def test_its_first_record_says_who_keeps_it(sandbox: Sandbox, clients: Any, hanging: Any) -> None:
+    """So nothing more has to be written before its program starts."""
+    sandbox.up()
+    first = sandbox.paths.session(sandbox.new("sleep", "999")["id"])  # the zygote is there
+    wait_for(lambda: decode((first / "record").read_bytes()).state is State.RUNNING)
+    wait_for(lambda: not list(first.glob("record?*")), what="all to be stored")
+    waiting = clients()
+    with hanging() as disk:
+        request = waiting.post("new", new("sleep", "4711", name="one"))
+        disk.wait()
+        (path,) = sandbox.paths.sessions.glob("*/record~")
+        record = decode(path.read_bytes())
+        assert record.custodian_pid is not None and alive(record.custodian_pid)
+        assert not running(sandbox, 4711) and record.id not in sandbox.custodians()
+    assert answer(waiting, request)["custodian_pid"] == record.custodian_pid
+
+
+def test_a_name_is_taken_while_a_custodian_is_forked(sandbox: Sandbox, clients: Any) -> None:
+    """Of two who want it at the same time the second gets another one."""
+    sandbox.up()
+    first, second = clients(), clients()
+    with stopped(first.request("doctor")["zygote_pid"]):
+        requests = [
+            (client, client.post("new", new("sleep", "99", name="dev"))) for client in (first, second)
+        ]
+        wait_for(lambda: len(ls(sandbox)) == 2)
+    names = [answer(client, request)["name"] for client, request in requests]
+    assert len(set(names)) == 2 and "dev" in names
 
 
 def test_a_name_is_taken_while_it_is_on_its_way(sandbox: Sandbox, clients: Any, hanging: Any) -> None:

@@ -86,7 +86,11 @@ class Lifecycle:
             ToowlError: it can't be; nothing of it is left.
         """
         record, notices = await self._record(params, State.STARTING)
-        with self._starting.ahead(record):
+        with self._registry.promising(record):
+            return await self._start_new(record), notices
+
+    async def _start_new(self, unforked: Record) -> Entry:
+        async with self._starting.ahead(unforked) as record:
             entry = await self._register(record)
             async with entry.lock:
                 try:
@@ -94,7 +98,7 @@ class Lifecycle:
                 except BaseException as error:
                     await self._undo(entry, error)
                     raise
-        return entry, notices
+        return entry
 
     async def prepare(self, params: Params) -> tuple[Entry, list[str]]:
         """Make a session that waits to be started: the request ``prepare``. Returns, and raises, as `create`."""

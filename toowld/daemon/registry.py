@@ -67,7 +67,7 @@ class Registry:
         Raises:
             StoreError: the disk takes none.
         """
-        with self._promising(record):
+        with self.promising(record):
             try:
                 await self._saving.save(record, durable=True)
             except asyncio.CancelledError:  # the daemon ends, and nothing is to come of it
@@ -129,7 +129,7 @@ class Registry:
             raise RefusedError(
                 f"session {entry.record.id}: nothing is known of it until its custodian answers: see `toowld doctor`"
             )
-        with self._promising(change(entry.record)):
+        with self.promising(change(entry.record)):
             async with entry.saving:
                 self.check(entry)
                 try:
@@ -147,7 +147,8 @@ class Registry:
             self._bus.record_changed(before, record)
 
     @contextmanager
-    def _promising(self, record: Record) -> Iterator[None]:
+    def promising(self, record: Record) -> Iterator[None]:
+        """Have the record's id and name taken, as it is going to be stored."""
         self._promised.append(record)
         try:
             yield

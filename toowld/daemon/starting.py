@@ -13,9 +13,10 @@ import pwd
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from toowld.classes import replace
 from toowld.daemon import confining, process, restoring
 from toowld.daemon import limits as own_limits
 from toowld.daemon.entry import Entry
@@ -34,6 +35,9 @@ from toowld.settings.resolve import Settings
 
 #: A custodian that has not started its child by then is not going to (seconds).
 START_TIMEOUT = 5.0
+
+#: A custodian that is not there within this time is not waited for before the record is stored (seconds).
+_AT_ONCE = 0.02
 
 #: One that was forked waits for its start twice as long as this (`toowld.custodian.keeper`).
 _PATIENCE = 5.0
@@ -74,19 +78,26 @@ class Starting:
         if self._closed:
             raise SpawnFailed(f"session {record.label} is not started: the daemon ends: try again")
 
-    @contextlib.contextmanager
-    def ahead(self, record: Record) -> Iterator[None]:
-        """Have a custodian forked while the record of its session is on its way to the disk."""
+    @contextlib.asynccontextmanager
+    async def ahead(self, record: Record) -> AsyncIterator[Record]:
+        """Have a custodian forked for a session that is not stored yet: its record, which names the custodian.
+
+        So it need not be stored a second time before anything is started. Of one that is not there at once the record
+        says nothing; it is noted in `start`.
+        """
         if not record.persistent:
-            yield
+            yield record
             return
         loop = asyncio.get_running_loop()
-        self._forks[record.id] = loop.time(), loop.create_task(self._zygote.fork(record.id))
+        fork = loop.create_task(self._zygote.fork(record.id))
+        self._forks[record.id] = loop.time(), fork
         try:
-            yield
+            await asyncio.wait([fork], timeout=_AT_ONCE)
+            forked = fork.done() and fork.exception() is None
+            yield replace(record, **_custodian(fork.result()[0])) if forked else record
         finally:
-            if (fork := self._forks.pop(record.id, None)) is not None:
-                fork[1].add_done_callback(_hang_up)
+            if self._forks.pop(record.id, None) is not None:
+                fork.add_done_callback(_hang_up)
 
     async def _forked(self, session_id: str) -> tuple[int, socket.socket]:
         """A custodian, its pid and our end of the link to it."""
@@ -191,13 +202,9 @@ class Starting:
             on_hangs=lambda: self._news.on_hangs(entry, keeper),
         )
         try:
-            # While it comes to itself: should we die now, the next daemon knows whom to look for.
-            self._registry.observe(
-                entry,
-                custodian_pid=pid,
-                custodian_started=process.started_at(pid),
-                boot=process.boot_id(),
-            )
+            if record.custodian_pid != pid:
+                # While it comes to itself: should we die now, the next daemon knows whom to look for.
+                self._registry.observe(entry, **_custodian(pid))
             hello = await asyncio.wait_for(keeper.link.hello, START_TIMEOUT)
             # Before the child exists, so that nothing of the session is ever in the daemon's own cgroup.
             limits = confining.wanted(record, self._settings())
@@ -242,6 +249,15 @@ class Starting:
         start_child(host, spec, own_limits.of_children())
         self._registry.observe(entry, custodian_pid=None, custodian_started=None, confined=confined)
         return await keeper.request("info")
+
+
+def _custodian(pid: int) -> dict[str, Any]:
+    """What a record says of one that runs now."""
+    return {
+        "custodian_pid": pid,
+        "custodian_started": process.started_at(pid),
+        "boot": process.boot_id(),
+    }
 
 
 def _hang_up(fork: asyncio.Task[tuple[int, socket.socket]]) -> None:
