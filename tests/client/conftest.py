@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client.outer import Outer
+from tests.client.scripted import ScriptedDaemon
 from tests.harness import Sandbox, need_program
 
 
@@ -18,3 +19,10 @@ def outers(sandbox: Sandbox) -> Iterator[list[Outer]]:
     yield made
     for outer in made:
         outer.close()
+
+
+@pytest.fixture
+def daemon(sandbox: Sandbox) -> Iterator[ScriptedDaemon]:
+    """Says what the test tells it to."""
+    with ScriptedDaemon(sandbox.paths.daemon_socket) as scripted:
+        yield scripted

@@ -1,4 +1,4 @@
-"""A daemon that says what a test tells it to, on a real Unix socket, speaking the real wire."""
+"""A daemon that says what a test tells it to, on a real Unix socket, in the real wire; and commands to ask it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cbor2
+
+from tests.harness import Sandbox
 from toowld import errors, wire
 
 Answer = Mapping[str, Any] | errors.ToowlError | Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -110,3 +113,22 @@ def session(id: str = "2f3a9c1b", **changes: Any) -> dict[str, Any]:
         "custodian_version": "0.1.0",
         **changes,
     }
+
+
+def run(sandbox: Sandbox, *argv: str, **options: Any) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of `toowl`."""
+    done = sandbox.toowl(*argv, check=False, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+def one_line(text: str) -> bool:
+    """Whether this is how an error is told."""
+    return text.startswith("toowl: ") and text.count("\n") == 1
+
+
+def record(sandbox: Sandbox, session_id: str, **values: Any) -> Path:
+    """Note a session in the state folder, as a daemon would have; its folder there."""
+    folder = sandbox.paths.session(session_id)
+    folder.mkdir(parents=True)
+    (folder / "record").write_bytes(cbor2.dumps({"form": 1, "id": session_id, **values}))
+    return folder

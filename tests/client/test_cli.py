@@ -5,20 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
-from tests.client.scripted import ScriptedDaemon, session
+from tests.client.scripted import ScriptedDaemon, run, session
 from tests.harness import Sandbox
 from toowl import cli
 from toowl.commands import ALIASES, COMMANDS
 from toowld import __version__, errors
-
-
-def run(sandbox: Sandbox, *argv: str, **env: Any) -> tuple[int, str, str]:
-    done = sandbox.toowl(*argv, check=False, **env)
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("argv", [["version"], ["--version"], ["-V"]])
