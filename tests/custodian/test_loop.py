@@ -252,3 +252,19 @@ def test_an_idle_loop_sleeps(loop: EpollLoop, pair: Pair) -> None:
     loop.run()
     assert turns <= 2
     assert time.process_time() - before < 0.05
+
+
+def test_a_closed_loop_leaves_nothing_to_the_process() -> None:
+    code = """
+import os, signal
+from toowld.custodian.loop import EpollLoop
+before = os.listdir("/proc/self/fd")
+loop = EpollLoop()
+loop.on_signal(signal.SIGTERM, lambda: None)
+loop.close()
+assert os.listdir("/proc/self/fd") == before
+assert signal.set_wakeup_fd(-1) == -1
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+EpollLoop().close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=30)

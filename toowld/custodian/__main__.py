@@ -30,7 +30,11 @@ def run(session_id: str, link: socket.socket) -> None:
         link: connected to the daemon that wants this custodian; its first request is ``start``.
     """
     _prepare(session_id)
-    loop = EpollLoop(on_rest=_give_back_memory)
+    keep(session_id, link, EpollLoop(on_rest=_give_back_memory))
+
+
+def keep(session_id: str, link: socket.socket, loop: EpollLoop) -> None:
+    """The same, without what makes a process a custodian's."""
     custodian = Custodian(session_id, loop)
     custodian.add_link(link)
     _serve(session_id, custodian, loop)

@@ -137,6 +137,15 @@ class EpollLoop:
         """Return from `run` after the present turn."""
         self._stopped = True
 
+    def close(self) -> None:
+        """Let go of what a process that goes on must not keep. Signals do again what they do by default."""
+        for signum in self._signals:
+            signal.signal(signum, signal.SIG_DFL)
+        if self._wakeup >= 0:
+            os.close(signal.set_wakeup_fd(-1))
+            os.close(self._wakeup)
+        self._epoll.close()
+
     def run(self) -> None:
         """Call back until `stop`."""
         while not self._stopped:
