@@ -1,4 +1,4 @@
-"""Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for test_attach.py.
+"""Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for `world.World`.
 
 Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive|patient|stops|breaks]
 

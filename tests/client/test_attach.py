@@ -12,121 +12,14 @@ import subprocess
 import sys
 import tempfile
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
+from tests.client.world import DRIVER, PATIENCE, ROOT, World, wait_until
 from toowld import wire
-
-M = TypeVar("M", bound=wire.Message)
-
-_PATIENCE = 20.0
-_DRIVER = Path(__file__).with_name("attach_driver.py")
-_ROOT = Path(__file__).parents[2]
-
-
-class World:
-    """The attach command between a terminal that the test holds and a session that the test plays."""
-
-    def __init__(self, option: str = "", path: str = "") -> None:
-        self.user, self.tty = os.openpty()
-        self.resize(24, 80)
-        self.before = termios.tcgetattr(self.tty)
-        self.session, theirs = socket.socketpair()
-        self.session.settimeout(_PATIENCE)
-        self.decoder = wire.FrameDecoder()
-        self.shown = b""
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, str(_DRIVER), path or str(theirs.fileno()), *([option] if option else [])],
-                stdin=self.tty,
-                stdout=self.tty,
-                stderr=self.tty,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-                env={**os.environ, "PYTHONPATH": str(_ROOT), "TERM": "xterm-256color"},
-            )
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(_PATIENCE)
-        self.session.close()
-        for fd in (self.user, self.tty):
-            os.close(fd)
-
-    # -- the session ----------------------------------------------------------------------------------
-
-    def send(self, *messages: wire.Message) -> None:
-        self.session.sendall(b"".join(map(wire.encode, messages)))
-
-    def receive(self, kind: type[M]) -> M:
-        """The next message, which must be of this kind."""
-        while (message := self.decoder.next_message()) is None:
-            data = self.session.recv(65536)
-            assert data, "the client hung up"
-            self.decoder.feed(data)
-        assert isinstance(message, kind), message
-        return message
-
-    def receive_input(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            data += self.receive(wire.Input).data
-        return data
-
-    def attach(self, seq: int = 0, live: int = 0, **about: Any) -> wire.Request:
-        self.receive(wire.Hello)
-        self.send(wire.Hello(about={"role": "daemon"}))
-        request = self.receive(wire.Request)
-        assert request.method == "attach"
-        self.send(wire.Attached(seq, live, 0, {"name": "work", **about}))
-        wait_until(lambda: not termios.tcgetattr(self.tty)[3] & termios.ICANON)
-        return request
-
-    # -- the user -------------------------------------------------------------------------------------
-
-    def type(self, data: bytes) -> None:
-        while data:
-            assert select.select([], [self.user], [], _PATIENCE)[1], "the terminal is not read"
-            data = data[os.write(self.user, data[:1024]) :]
-
-    def resize(self, rows: int, cols: int) -> None:
-        fcntl.ioctl(self.user, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-
-    def sees(self, text: bytes) -> bytes:
-        """Wait until ``text`` is shown; all that was shown before, then forgotten with it."""
-        deadline = time.monotonic() + _PATIENCE
-        while text not in self.shown:
-            left = deadline - time.monotonic()
-            ready = left > 0 and select.select([self.user], [], [], left)[0]
-            assert ready, f"{text!r} did not come, but {self.shown[-2000:]!r}"
-            self.shown += os.read(self.user, 65536)
-        before, _, self.shown = self.shown.partition(text)
-        return before
-
-    def ends(self, status: int) -> bytes:
-        """Wait for the end; the terminal must be as it was. All that was shown and not yet seen."""
-        deadline = time.monotonic() + _PATIENCE
-        while self.process.poll() is None or select.select([self.user], [], [], 0)[0]:
-            assert time.monotonic() < deadline, "the client does not end"
-            if select.select([self.user], [], [], 0.05)[0]:
-                self.shown += os.read(self.user, 65536)
-        assert self.process.returncode == status, self.shown
-        assert termios.tcgetattr(self.tty) == self.before
-        assert not fcntl.fcntl(self.tty, fcntl.F_GETFL) & os.O_NONBLOCK
-        return self.shown
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        select.select([], [], [], 0.005)
 
 
 @pytest.fixture
@@ -239,7 +132,7 @@ def test_the_terminal_goes_away(world: World) -> None:
     world.attach()
     os.close(world.user)
     world.user = os.dup(world.tty)
-    assert world.process.wait(_PATIENCE) == 128 + signal.SIGHUP
+    assert world.process.wait(PATIENCE) == 128 + signal.SIGHUP
 
 
 def test_the_connection_is_lost(world: World) -> None:
@@ -387,7 +280,7 @@ def test_input_window(world: World) -> None:
     world.session.setblocking(False)
     with pytest.raises(BlockingIOError):
         world.session.recv(1)
-    world.session.settimeout(_PATIENCE)
+    world.session.settimeout(PATIENCE)
     while len(received) < len(paste):
         world.send(wire.InputAck(len(received) - 100))
         message = world.receive(wire.Input)
@@ -413,7 +306,7 @@ def test_a_terminal_that_takes_no_output_bounds_what_is_read_and_can_detach(worl
             break
         backlog = backlog[world.session.send(backlog) :]
         assert sent < 20_000_000
-    world.session.settimeout(_PATIENCE)
+    world.session.settimeout(PATIENCE)
     world.type(b"\x1cd")
     world.receive(wire.Detach)
     world.session.sendall(backlog + wire.encode(wire.Detached("client")))
@@ -429,7 +322,7 @@ def test_flood_arrives_whole(world: World) -> None:
     for message in [*messages, wire.Ended(len(flood), "exited", code=0)]:
         data = wire.encode(message)
         while data:
-            readable, writable, _ = select.select([world.user], [world.session], [], _PATIENCE)
+            readable, writable, _ = select.select([world.user], [world.session], [], PATIENCE)
             if readable:
                 world.shown += os.read(world.user, 65536)
             if writable:
@@ -442,12 +335,12 @@ def test_without_a_terminal() -> None:
     with ours, theirs:
         ours.sendall(wire.encode(wire.Hello()))
         done = subprocess.run(
-            [sys.executable, str(_DRIVER), str(theirs.fileno())],
+            [sys.executable, str(DRIVER), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             pass_fds=(theirs.fileno(),),
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            timeout=_PATIENCE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=PATIENCE,
             check=False,
         )
     assert done.returncode == 2
@@ -460,7 +353,7 @@ class Peer:
 
     def __init__(self, path: Path, seq: int) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.settimeout(_PATIENCE)
+        self._listener.settimeout(PATIENCE)
         self._listener.bind(os.fspath(path))
         self._listener.listen()
         self.seq = seq
@@ -472,7 +365,7 @@ class Peer:
         """The next connection becomes that of ``world``; what it asked for."""
         world.session.close()
         world.session, _ = self._listener.accept()
-        world.session.settimeout(_PATIENCE)
+        world.session.settimeout(PATIENCE)
         world.decoder = wire.FrameDecoder()
         world.receive(wire.Hello)
         world.send(wire.Hello(about={"role": "daemon"}))
@@ -538,7 +431,7 @@ def test_a_session_that_has_less_than_was_seen(again: tuple[World, Peer]) -> Non
     world.sees(b"9\n")
     world.session.close()
     world.session, _ = peer._listener.accept()
-    world.session.settimeout(_PATIENCE)
+    world.session.settimeout(PATIENCE)
     world.decoder = wire.FrameDecoder()
     world.receive(wire.Hello)
     world.send(wire.Hello())

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.client.test_attach import World, wait_until
 from tests.client.test_keys import DETACHES, OTHERS, PREFIXES, REPORTS
+from tests.client.world import World, wait_until
 from toowl.attachment import Attachment, Notice
 from toowl.keys import Chords, DetachRequested, Send
 from toowl.lending import TABLE, Holder, Move

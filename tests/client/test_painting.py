@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.test_attach import World, wait_until
+from tests.client.world import World, wait_until
 from toowl import attach
 from toowl.modes import _NORMALLY_OFF, Modes
 from toowld import wire
