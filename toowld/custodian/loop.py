@@ -152,7 +152,12 @@ class EpollLoop:
             self._turn()
 
     def _turn(self) -> None:
-        ready = self._epoll.poll(self._patience())
+        timers = self._timers
+        while timers and timers[0][2].callback is None:
+            heapq.heappop(timers)
+        if not timers:
+            self._rest()
+        ready = self._epoll.poll(max(0.0, timers[0][0] - self.time()) if timers else None)
         self._turns += 1
         # Signals first: at a shutdown all processes get SIGTERM, and a child that is just a little quicker to end has
         # not ended by itself.
@@ -166,20 +171,12 @@ class EpollLoop:
                 found[0](*found[1])
             if mask & _WRITE and (found := self._writers.get(fd)) is not None and found[2] != turn:
                 found[0](*found[1])
-        if self._timers:
+        if timers:
             now = self.time()
-            while self._timers and self._timers[0][0] <= now:
-                timer = heapq.heappop(self._timers)[2]
+            while timers and timers[0][0] <= now:
+                timer = heapq.heappop(timers)[2]
                 if timer.callback is not None:
                     timer.callback(*timer.args)
-
-    def _patience(self) -> float | None:
-        while self._timers and self._timers[0][2].callback is None:
-            heapq.heappop(self._timers)
-        if not self._timers:
-            self._rest()
-            return None
-        return max(0.0, self._timers[0][0] - self.time())
 
     def _rest(self) -> None:
         """Once after there were timers, and not after each turn without."""

@@ -383,10 +383,12 @@ class SessionHost:
             return
         sole = self._sole
         attachment, terminal = sole
-        start = self.log.end
-        self._scrollback.append(data)
+        log = self._scrollback.writer
+        start = log.end
+        log.append(data)
         self._output_at = now = self._loop.time()
-        if self.log.degraded:
+        if log.degraded:
+            self._scrollback.watch()
             self._clients.send(do.Send(attachment.client, Output(start, data)))
         else:
             terminal.write(data)

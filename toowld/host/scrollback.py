@@ -34,6 +34,8 @@ class Scrollback:
         on_changed: the log has lost its disk, or has it back.
 
     Attributes:
+        log: for those who read.
+        writer: the same, for those who write; call `watch` after each use.
         ending: what goes on when the end is on the disk; None before, and when it is.
     """
 
@@ -48,7 +50,7 @@ class Scrollback:
         self.log = log
         self.ending: Callable[[], None] | None = None
         # An engine whose child has ended writes nothing to its view.
-        self._writer: LogWriter = log  # type: ignore[assignment]
+        self.writer: LogWriter = log  # type: ignore[assignment]
         self._loop = loop
         self._child_folder = folder
         self._on_changed = on_changed
@@ -62,26 +64,26 @@ class Scrollback:
 
     def append(self, data: bytes) -> None:
         """Add output."""
-        self._writer.append(data)
-        if self._writer.degraded:
-            self._watch()
+        self.writer.append(data)
+        if self.writer.degraded:
+            self.watch()
 
     def resize(self, effect: do.LogResize) -> None:
-        self._writer.resize(effect.size)
-        self._watch()
+        self.writer.resize(effect.size)
+        self.watch()
 
     def set_limit(self, limit: int) -> None:
         """Hold so many bytes from now on."""
-        self._writer.set_limit(limit)
+        self.writer.set_limit(limit)
 
     def mark(self, kind: str, **fields: Any) -> None:
         """Note something; see docs/protocol.md for the kinds of marks."""
-        self._writer.mark(kind, **fields)
-        self._watch()
+        self.writer.mark(kind, **fields)
+        self.watch()
 
     def mark_start(self, kind: str, argv: list[str], cwd: str, pid: int) -> None:
         self.mark(kind, argv=argv, cwd=pack_text(cwd), pid=pid)
-        self._noted = (cwd, self._writer.end)
+        self._noted = (cwd, self.writer.end)
 
     def _note_folder(self) -> None:
         """With each sync: a shell that is started in place of a lost one begins where that one was.
@@ -91,9 +93,9 @@ class Scrollback:
         if (folder := self._child_folder()) is None:
             return
         noted, seq = self._noted
-        if folder != noted or self._writer.end - seq > FOLDER_EVERY:
-            self._noted = (folder, self._writer.end)
-            self._writer.mark("folder", cwd=pack_text(folder))
+        if folder != noted or self.writer.end - seq > FOLDER_EVERY:
+            self._noted = (folder, self.writer.end)
+            self.writer.mark("folder", cwd=pack_text(folder))
 
     # --- over an upgrade of the code --------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Scrollback:
     def freeze(self, keep: Callable[[int], int]) -> dict[str, Any]:
         """As plain values, for `thaw`; not while `busy`. ``keep`` gets each descriptor, and gives it back."""
         folder, seq = self._noted
-        return {"log": self._writer.freeze(keep), "noted": [pack_text(folder), seq]}
+        return {"log": self.writer.freeze(keep), "noted": [pack_text(folder), seq]}
 
     def thaw(self, state: Mapping[str, Any]) -> None:
         """Go on where another one was, with the log that it had."""
@@ -127,14 +129,14 @@ class Scrollback:
             self._sync_again = True
             return
         self._note_folder()
-        sync = self._writer.begin_sync()
+        sync = self.writer.begin_sync()
         if sync is None:
             self._synced()
             return
 
         def on_done() -> None:
             self._syncing = None
-            self._writer.end_sync(sync)
+            self.writer.end_sync(sync)
             again, self._sync_again = self._sync_again, False
             if again:
                 self.begin_sync()
@@ -146,17 +148,17 @@ class Scrollback:
         except OSError:  # no descriptor is free
             sync.run()
             on_done()
-        self._watch()
+        self.watch()
 
     def _synced(self) -> None:
         if self._closed and not self.log.degraded:
             self.log.close()
-        self._watch()
+        self.watch()
         then, self.ending = self.ending, None
         if then is not None:
             then()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """After every use of the log: if it lost its disk, say so and keep trying."""
         if self.log.degraded and self._retry is None:
             self._on_changed()
@@ -164,11 +166,11 @@ class Scrollback:
 
     def _try_again(self) -> None:
         self._retry = None
-        if self._writer.retry():
+        if self.writer.retry():
             self.begin_sync()  # what was only in memory has waited long enough
             self._on_changed()
         else:
-            self._watch()
+            self.watch()
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -185,7 +187,7 @@ class Scrollback:
         """Sync what is left and let go. What the disk does not take is kept, and tried again, until `give_up`."""
         self._closed = True
         self._let_go()
-        self._watch()
+        self.watch()
 
     def give_up(self) -> None:
         """What the disk does not take now either is lost."""
