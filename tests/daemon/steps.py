@@ -115,7 +115,11 @@ def running(box: Sandbox, last: object) -> list[psutil.Process]:
 
 def open_files(pid: int) -> dict[int, str]:
     """The descriptors of a process, and what they are of."""
-    return {int(fd.name): str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    found = {}
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found[int(fd.name)] = str(fd.readlink())
+    return found
 
 
 def died(box: Sandbox, number: signal.Signals) -> None:
