@@ -76,7 +76,7 @@ class Clients:
         loop: calls us.
         session: the engine, to look things up.
         tell: takes its events; may raise ToowlError.
-        type, took: see `Loans`.
+        on_typed, on_taken: see `Loans`.
         scrollback: to feed clients from.
         on_left: the last of those who were told goodbye may be gone.
         on_presence: somebody came, or went.
@@ -87,8 +87,8 @@ class Clients:
         loop: Loop,
         session: Session,
         tell: Callable[[ev.Event], None],
-        type: Callable[[Callable[[bytes], None], bytes], None],
-        took: Callable[[int, int], None],
+        on_typed: Callable[[Callable[[bytes], None], bytes], None],
+        on_taken: Callable[[int, int], None],
         scrollback: Scrollback,
         on_left: Callable[[], None],
         on_presence: Callable[[], None],
@@ -99,7 +99,7 @@ class Clients:
         self._tell = tell
         self._scrollback = scrollback
         self._on_presence = on_presence
-        self._loans = Loans(loop, session, tell, type, took, scrollback, self._on_breach)
+        self._loans = Loans(loop, session, tell, on_typed, on_taken, scrollback, self._on_breach)
         self._clients: dict[int, Client] = {}
         self._gone: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)  # number, client id, why
         self._next = 1

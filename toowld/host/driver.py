@@ -3,7 +3,7 @@
 It turns file descriptors and time into the engine's events, and the engine's effects into I/O. It decides
 nothing: what a session does is in `toowld.session`. The three sides of a session have their own files: its child
 (`terminal`), its log (`scrollback`), its clients (`clients`). Here they meet the engine: every event and every effect
-passes `_run`, where a trace can be taken.
+passes `_run`, where a trace can be taken, but for nearly all keys and output, of which the engine hears afterwards.
 """
 
 from __future__ import annotations

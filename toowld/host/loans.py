@@ -41,8 +41,8 @@ class Loans:
         loop: calls us.
         session: the engine, to look things up.
         tell: takes its events; may raise ToowlError.
-        type: takes what is typed at a lent terminal, and calls its first argument with what has to be told.
-        took: is told how much is left of what a client's terminal is to be given.
+        on_typed: takes what is typed at a lent terminal, and calls its first argument with what has to be told.
+        on_taken: is told how much is left of what a client's terminal is to be given.
         scrollback: from which clients learn what their terminals show.
         on_breach: a client broke the rules.
     """
@@ -52,16 +52,16 @@ class Loans:
         loop: Loop,
         session: Session,
         tell: Callable[[ev.Event], None],
-        type: Callable[[Callable[[bytes], None], bytes], None],
-        took: Callable[[int, int], None],
+        on_typed: Callable[[Callable[[bytes], None], bytes], None],
+        on_taken: Callable[[int, int], None],
         scrollback: Scrollback,
         on_breach: Callable[[int, Client, RemoteProtocolError], None],
     ) -> None:
         self._loop = loop
         self._session = session
         self._tell = tell
-        self._type = type
-        self._took = took
+        self._take_typed = on_typed
+        self._on_taken = on_taken
         self._scrollback = scrollback
         self._on_breach = on_breach
 
@@ -85,8 +85,8 @@ class Loans:
             self._session.input.taken(client.joining.client_id),
             settings,
             stops,
-            on_typed=partial(self._type, partial(self._on_typed, number, client)),
-            on_sent=partial(self._took, number),
+            on_typed=partial(self._take_typed, partial(self._on_typed, number, client)),
+            on_sent=partial(self._on_taken, number),
             on_far=partial(self._on_far, number, client),
             on_room=lambda: self._tell(ev.ClientRoom(number)),
             on_over=lambda: self.give_back(number, client),
