@@ -318,7 +318,6 @@ class Loop:
         if not outcome.renewable:
             return False
         self._screen.offer(outcome.message)
-        self._terminal.forget_input()  # typed for what is gone
         poll = select.poll()
         poll.register(self._terminal.signal_fd, select.POLLIN)
         poll.register(self._terminal.fd, select.POLLIN)

@@ -177,7 +177,9 @@ class Screen:
         """Tell how the session ended, and ask for a key. Afterwards, call `end_offer`."""
         self._own.clear()
         self._hush()
-        self._say(self._undo() + message.encode(errors="replace") + b"\r\n" + _OFFER)
+        self._say(self._undo() + message.encode(errors="replace") + b"\r\n")
+        self._terminal.forget_input()  # typed for what is gone. Once asked, whatever is typed is the answer
+        self._say(_OFFER)
 
     def end_offer(self) -> None:
         """The key was pressed."""

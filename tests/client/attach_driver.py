@@ -1,9 +1,10 @@
 """Runs `toowl.attach.attach` on the terminal that it is given, as the CLI does; for `world.World`.
 
-Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive|patient|stops|breaks]
+Usage: attach_driver.py SOCKET_FD|SOCKET_PATH [read-only|crash|again|keepalive|patient|stops|breaks|asks]
 
 With ``again`` a lost connection is made anew, in the folder of SOCKET_PATH; with ``keepalive`` a silent one is lost.
 With ``patient`` the answer to a detach is waited for longer than any test lasts.
+With ``asks`` it is as with ``again``, and this process stops as soon as it has asked for a key.
 With ``stops`` and ``breaks`` a picture is ordered; where the rest is loaded then, this process stops, or can't.
 """
 
@@ -19,7 +20,7 @@ from toowl import attach as attach_module
 from toowl import attachment, picture
 from toowl.connection import Dialler
 from toowl.reconnect import Keepalive
-from toowl.terminal import terminal_size
+from toowl.terminal import RawTerminal, terminal_size
 from toowld import wire
 from toowld.client import Client
 from toowld.errors import ToowlError
@@ -28,6 +29,18 @@ from toowld.paths import Paths
 
 def _crash(self: attachment.Attachment, message: wire.Message) -> None:
     raise RuntimeError("injected")
+
+
+def _stop_behind_the_question() -> None:
+    write_all = RawTerminal.write_all
+
+    def written(self: RawTerminal, data: bytes, *, timeout: float) -> int:
+        done = write_all(self, data, timeout=timeout)
+        if data.endswith(b"any other key to leave "):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return done
+
+    RawTerminal.write_all = written  # type: ignore[method-assign]
 
 
 class _AtTheRest:
@@ -57,7 +70,9 @@ def main() -> int:
         client = Client.connect_path(sys.argv[1])
     params = {"session": "work", "read_only": option == "read-only"}
     dialler = None
-    if option in ("again", "keepalive"):
+    if option == "asks":
+        _stop_behind_the_question()
+    if option in ("again", "keepalive", "asks"):
         folder = Path(sys.argv[1]).parent
         dialler = Dialler(lambda: Paths(runtime=folder, state=folder, config=folder / "config.toml"))
     if option == "keepalive":

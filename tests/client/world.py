@@ -61,13 +61,16 @@ class World:
         self.session.sendall(b"".join(map(wire.encode, messages)))
 
     def receive(self, kind: type[M]) -> M:
-        """The next message, which must be of this kind."""
-        while (message := self.decoder.next_message()) is None:
-            data = self.session.recv(65536)
-            assert data, "the client hung up"
-            self.decoder.feed(data)
-        assert isinstance(message, kind), message
-        return message
+        """The next message, which must be of this kind; a client that waits for long asks in between."""
+        while True:
+            while (message := self.decoder.next_message()) is None:
+                data = self.session.recv(65536)
+                assert data, "the client hung up"
+                self.decoder.feed(data)
+            if isinstance(message, kind):
+                return message
+            assert isinstance(message, wire.Ping), message
+            self.send(wire.Pong(message.token))
 
     def receive_input(self, size: int) -> bytes:
         data = b""
