@@ -46,6 +46,49 @@ def each(*callbacks: Callable[[], object]) -> None:
         callback()
 
 
+def test_what_waits_until_it_is_still_is_called_once_behind_all_that_is_ready(
+    loop: EpollLoop, pair: Pair
+) -> None:
+    called: list[str] = []
+    first, second = pair
+    second.send(b"12345")
+
+    def on_readable() -> None:
+        called.append(first.recv(1).decode())
+
+    loop.add_reader(first.fileno(), on_readable)
+    loop.call_when_still(lambda: each(lambda: called.append("still"), lambda: soon(loop, loop.stop)))
+    loop.run()
+    assert called == ["1", "2", "3", "4", "5", "still"]
+    loop._stopped = False
+    soon(loop, loop.stop)
+    loop.run()
+    assert called[-1] == "still" and len(called) == 6
+
+
+def test_it_rests_only_when_nothing_waits_for_that() -> None:
+    told: list[str] = []
+    resting = EpollLoop(
+        on_rest=lambda: each(lambda: told.append("rest"), lambda: soon(resting, resting.stop))
+    )
+    resting.call_when_still(lambda: told.append("still"))
+    resting.run()
+    assert told == ["still", "rest"]
+    resting.close()
+
+
+def test_a_timer_that_is_due_does_not_wait_for_that(loop: EpollLoop) -> None:
+    called: list[str] = []
+
+    def again() -> None:
+        loop.call_when_still(again)
+
+    again()
+    loop.call_at(loop.time() + 0.005, lambda: each(lambda: called.append("timer"), loop.stop))
+    loop.run()
+    assert called == ["timer"]
+
+
 def test_timers_are_called_in_order_and_not_early(loop: EpollLoop) -> None:
     called: list[tuple[str, float]] = []
     start = loop.time()

@@ -220,6 +220,7 @@ class Rig:
             self.log,
             on_changed=self._on_changed,
             on_finished=self._on_finished,
+            call_when_still=getattr(driver.loop, "call_when_still", None),
             trace=self.traced.append,
         )
         self.peers: list[Peer] = []

@@ -8,6 +8,7 @@ import pytest
 
 from tests.host.lender import Lender, taken
 from tests.host.rig import Rig, logged
+from toowld.host.bypass import TOLD_LATER
 from toowld.session import events as ev
 
 
@@ -29,6 +30,28 @@ def test_a_key_and_its_echo_take_no_turn_of_the_engine(rig: Rig, sole: Lender) -
     assert rig.host.last_active_at > active
     assert (rig.session.seq, taken(rig)) == (len(b"ready+wxyz"), len(b"+wxyz"))
     assert logged(rig) == b"ready+wxyz"
+
+
+def test_keys_of_which_the_engine_was_not_told_yet_are_counted_when_the_terminal_goes_back(
+    rig: Rig, sole: Lender
+) -> None:
+    for key in b"keys":
+        sole.user.type(bytes([key]))
+        sole.user.expect(bytes([key]))
+    sole.user.type(b"\x1cd")
+    sole.expect_returned()
+    assert sole.acked == len(b"+keys") == taken(rig)
+
+
+def test_many_small_pieces_are_not_all_kept_until_it_is_still(rig: Rig, sole: Lender) -> None:
+    """As those of a program that prints without end, in short writes."""
+    before = rig.session.seq
+    engine = rig.host._session  # `rig.session` would tell it
+    for count in range(1, 101):
+        sole.user.type(b"0123456789")
+        rig.until(lambda count=count: len(sole.user.shown) == 1 + 10 * count)  # type: ignore[misc]
+        assert before + 10 * count - engine.seq <= TOLD_LATER
+    assert rig.session.seq == before + 1000
 
 
 def test_what_lists_tell_is_told_at_once_nevertheless(rig: Rig, sole: Lender) -> None:

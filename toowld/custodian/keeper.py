@@ -174,7 +174,11 @@ class Custodian:
         try:
             self._record = spec.record
             self._host = open_host(
-                self._loop, spec, on_changed=self._publish, on_finished=self._on_host_finished
+                self._loop,
+                spec,
+                on_changed=self._publish,
+                on_finished=self._on_host_finished,
+                call_when_still=self._loop.call_when_still,
             )
             start_child(self._host, spec)
         except SpawnFailed:
@@ -343,6 +347,7 @@ class Custodian:
             loop,
             on_changed=custodian._publish,
             on_finished=custodian._on_host_finished,
+            call_when_still=loop.call_when_still,
         )
         custodian._socket_file = SocketFile.thaw(state["listening"], take, loop, custodian.add_link)
         links = []

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     #: What to call, and the turn in which that was asked for.
     _Callback = tuple[Callable[..., object], tuple[Any, ...], int]
 
+#: When nothing has been ready for so long, a key's echo has gone out, and nothing is likely to wait for us (seconds).
+STILL = 0.001
+
 _READ = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
@@ -56,6 +59,7 @@ class EpollLoop:
         self._writers: dict[int, _Callback] = {}
         self._timers: list[tuple[float, int, EpollTimer]] = []
         self._order = itertools.count()  # equal times are called in the order in which they were asked for
+        self._when_still: list[Callable[[], object]] = []
         self._stopped = False
         self._turns = 0
         self._signals: dict[int, Callable[[], object]] = {}
@@ -108,6 +112,10 @@ class EpollLoop:
         self._resting = False
         return timer
 
+    def call_when_still(self, callback: Callable[[], object]) -> None:
+        """Call once, when nothing has been ready for `STILL`: never, as long as something is."""
+        self._when_still.append(callback)
+
     def on_signal(self, signum: int, callback: Callable[[], object]) -> None:
         """Call from the loop, not from within whatever the signal interrupted."""
         if self._wakeup < 0:
@@ -155,9 +163,14 @@ class EpollLoop:
         timers = self._timers
         while timers and timers[0][2].callback is None:
             heapq.heappop(timers)
-        if not timers:
-            self._rest()
-        ready = self._epoll.poll(max(0.0, timers[0][0] - self.time()) if timers else None)
+        if self._when_still:
+            ready = self._epoll.poll(STILL)  # a timer may be late by that
+            if not ready:
+                self._call_still()
+        else:
+            if not timers:
+                self._rest()
+            ready = self._epoll.poll(max(0.0, timers[0][0] - self.time()) if timers else None)
         self._turns += 1
         # Signals first: at a shutdown all processes get SIGTERM, and a child that is just a little quicker to end has
         # not ended by itself.
@@ -177,6 +190,11 @@ class EpollLoop:
                 timer = heapq.heappop(timers)[2]
                 if timer.callback is not None:
                     timer.callback(*timer.args)
+
+    def _call_still(self) -> None:
+        waiting, self._when_still = self._when_still, []
+        for callback in waiting:
+            callback()
 
     def _rest(self) -> None:
         """Once after there were timers, and not after each turn without."""

@@ -3,7 +3,7 @@
 It turns file descriptors and time into the engine's events, and the engine's effects into I/O. It decides
 nothing: what a session does is in `toowld.session`. The three sides of a session have their own files: its child
 (`terminal`), its log (`scrollback`), its clients (`clients`). Here they meet the engine: every event and every effect
-passes `_run`, where a trace can be taken, but for nearly all keys and output, of which the engine hears afterwards.
+passes `_run`, where a trace can be taken, but for nearly all keys and output, which take the `bypass`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ import time
 from collections import deque
 
 from toowld.errors import ToowlError
+from toowld.host.bypass import Bypass
 from toowld.host.client import Joining
 from toowld.host.clients import Clients
 from toowld.host.following import Following
 from toowld.host.inheritance import NOTHING_GIVEN, Inheritance
 from toowld.host.leaving import CLOSE_TIMEOUT
-from toowld.host.lent import LentTerminal
 from toowld.host.loop import Loop, Timer
 from toowld.host.scrollback import Scrollback
-from toowld.host.terminal import READ_AT_ONCE, READ_FOR_LENT, Terminal
+from toowld.host.terminal import Terminal
 from toowld.log.writer import LogWriter
 from toowld.session import Session, SessionState
 from toowld.session import effects as do
 from toowld.session import events as ev
-from toowld.session.attachment import Attachment
-from toowld.session.outbox import HOLD
-from toowld.wire import Event, Output
+from toowld.wire import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +45,7 @@ class SessionHost:
         log: the session's scrollback log; closed by us. A view of it where the child has ended.
         on_changed: something that lists show has changed.
         on_finished: the child has ended and all clients have been served; the host is closed.
+        call_when_still: has something called once, when the loop has had nothing to do for a moment.
     """
 
     def __init__(
@@ -57,15 +56,17 @@ class SessionHost:
         *,
         on_changed: Callable[[], None],
         on_finished: Callable[[], None],
+        call_when_still: Callable[[Callable[[], object]], None] | None = None,
         trace: Callable[[object], None] | None = None,
     ) -> None:
         self._session = session
-        self.last_active_at = time.time()
+        self._last_active_at = time.time()
         self._loop = loop
         self._on_changed = on_changed
         self._on_finished = on_finished
         self._trace = trace
-        self._terminal = Terminal(loop, self.tell, self._on_output)
+        self._bypass = Bypass(loop, session, self.tell, call_when_still)
+        self._terminal = Terminal(loop, self.tell, self._bypass.on_output)
         self._scrollback = Scrollback(
             loop, log, folder=lambda: self._terminal.folder, on_changed=self._note_change
         )
@@ -73,18 +74,17 @@ class SessionHost:
             loop,
             session,
             self.tell,
-            self._on_typed,
-            self._on_taken,
+            self._bypass.on_typed,
+            self._bypass.on_taken,
             self._scrollback,
             on_left=self._report_finished,
             on_presence=self._follow,
         )
+        self._bypass.connect(self._terminal, self._scrollback, self._clients)
         self._following: Following | None = None
         self._events: deque[ev.Event] = deque()
         self._effects: deque[do.Effect] = deque()
         self._running = False
-        self._sole: tuple[Attachment, LentTerminal] | None = None
-        self._output_at: float | None = None  # when something went past the engine of which it was not told
         self._on_turn: Callable[[], None] | None = None
         self._changed = False
         self._timer: Timer | None = None
@@ -96,8 +96,14 @@ class SessionHost:
     @property
     def session(self) -> Session:
         """The engine, which knows all that has happened by now."""
-        self._catch_up()
+        self._bypass.catch_up()
         return self._session
+
+    @property
+    def last_active_at(self) -> float:
+        """When somebody typed or attached, in seconds since the epoch."""
+        self._bypass.catch_up()
+        return max(self._last_active_at, self._bypass.typed_at)
 
     def start(
         self,
@@ -162,7 +168,7 @@ class SessionHost:
         The socket becomes ours, whatever happens; a refusal is told to the client.
         """
         if self._clients.join(sock, unread, request_id, joining):
-            self.last_active_at = time.time()
+            self._last_active_at = time.time()
 
     def tell(self, event: ev.Event) -> None:
         """Give the engine an event and do what it wants.
@@ -170,15 +176,17 @@ class SessionHost:
         Raises:
             ToowlError: the engine refused this event (never when called from within an effect).
         """
+        if self._running:
+            self._events.append(event)
+            return
+        self._bypass.catch_up()
         self._events.append(event)
-        if not self._running:
-            self._run()
+        self._run()
 
     def on_next_turn(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called once, when something happens: what was told of the session is not so any more."""
         self._on_turn = callback
-        self._catch_up()
-        self._sole = None
+        self._bypass.close()
 
     def clients(self) -> list[dict[str, Any]]:
         """Who is attached, for people to see."""
@@ -271,13 +279,21 @@ class SessionHost:
         *,
         on_changed: Callable[[], None],
         on_finished: Callable[[], None],
+        call_when_still: Callable[[Callable[[], object]], None] | None = None,
     ) -> SessionHost:
         """The opposite of `freeze`. ``take`` makes a descriptor ours. Nothing is read or written yet."""
         scrollback = state["scrollback"]
         log = LogWriter.thaw(scrollback["log"], take)
         session = Session.thaw(state["session"])
-        host = cls(loop, session, log, on_changed=on_changed, on_finished=on_finished)
-        host.last_active_at = state["last_active_at"]
+        host = cls(
+            loop,
+            session,
+            log,
+            on_changed=on_changed,
+            on_finished=on_finished,
+            call_when_still=call_when_still,
+        )
+        host._last_active_at = state["last_active_at"]
         host._scrollback.thaw(scrollback)
         host._terminal.thaw(state["terminal"], take, paused=session.paused)
         host._clients.thaw(state["clients"], take)
@@ -290,7 +306,6 @@ class SessionHost:
 
     def _run(self) -> None:
         self._running = True
-        self._catch_up()
         if self._on_turn is not None:
             callback, self._on_turn = self._on_turn, None
             callback()
@@ -319,7 +334,10 @@ class SessionHost:
         finally:
             self._running = False
             self._set_timer()
-            self._find_sole()
+            if self._on_turn is None:
+                self._bypass.open()
+            else:
+                self._bypass.close()
 
     def _perform(self) -> None:
         """Do what is to be done. While the end is on its way to the disk it stands in line: the engine goes on."""
@@ -331,6 +349,7 @@ class SessionHost:
 
     def _resume(self) -> None:
         if not self._running:  # else `_perform` goes on by itself
+            self._bypass.catch_up()
             self._run()
 
     def _set_timer(self) -> None:
@@ -352,70 +371,6 @@ class SessionHost:
         else:
             self._set_timer()
 
-    # --- past the engine's turn -------------------------------------------------------------------------
-
-    def _find_sole(self) -> None:
-        """After each turn: is all output for one terminal that is lent to us, and do all keys come from there?
-
-        As long as that is so, what a turn would do is known, and done without one; the engine is told before the next
-        (`Session.sole`). When a human types, a turn's many small functions are in no cache of the processor: they
-        took longer than all else on the way of a key and its echo. What is done behind a key or its echo counts too:
-        the kernel often takes it further only when we sleep.
-        """
-        self._sole = None
-        self._terminal.at_once = READ_AT_ONCE
-        if (attachment := self._session.sole) is None or self._on_turn is not None or self.log.degraded:
-            return
-        if (terminal := self._clients.lent(attachment.client)) is not None:
-            self._sole = (attachment, terminal)
-            self._terminal.at_once = READ_FOR_LENT
-
-    def _catch_up(self) -> None:
-        """Tell the engine what went past it."""
-        if self._sole is not None and self._output_at is not None:
-            self._session.passed(self._sole[0], self.log.end, self._output_at)
-            self._output_at = None
-
-    def _on_output(self, data: bytes) -> None:
-        """The hot path: everything that any child prints comes through here."""
-        if self._sole is None:
-            self.tell(ev.PtyOutput(data))
-            return
-        sole = self._sole
-        attachment, terminal = sole
-        log = self._scrollback.writer
-        start = log.end
-        log.append(data)
-        self._output_at = now = self._loop.time()
-        if log.degraded:
-            self._scrollback.watch()
-            self._clients.send(do.Send(attachment.client, Output(start, data)))
-        else:
-            terminal.write(data)
-        # Unless it went back just now: then the engine knows by events what its client has still to take.
-        if (terminal.queued or attachment.outbox.queued) and self._sole is sole:
-            self._session.took(attachment, len(data), terminal.queued, now)
-            if attachment.outbox.queued > HOLD:
-                self.tell(ev.TimerFired())
-        if self._session.marked.look(data, start):
-            self.tell(ev.Marked())
-
-    def _on_typed(self, tell: Callable[[bytes], None], data: bytes) -> None:
-        """All that is typed at a terminal that is lent comes through here; ``tell``: tells the engine."""
-        if self._sole is not None and (took := self._terminal.write_now(data)):
-            self._session.typed(self._sole[0], took, self._loop.time())
-            self.last_active_at = time.time()
-            data = data[took:]
-        if data:
-            tell(data)
-
-    def _on_taken(self, client: int, queued: int) -> None:
-        """A terminal that is lent took some of what it had to wait for."""
-        if self._sole is not None:
-            self._session.took(self._sole[0], 0, queued, self._loop.time())
-        else:
-            self.tell(ev.ClientTook(client, queued))
-
     # --- what touches more than one side ----------------------------------------------------------------
 
     def _note_change(self) -> None:
@@ -426,7 +381,7 @@ class SessionHost:
 
     def _write_pty(self, effect: do.WritePty) -> None:
         self._terminal.write(effect)
-        self.last_active_at = time.time()
+        self._last_active_at = time.time()
 
     def _log_exit(self, effect: do.LogExit) -> None:
         # The pid tells whose end this is, should an older one be the last that reached the disk.

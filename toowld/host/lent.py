@@ -42,6 +42,7 @@ class Remains:
     """What is left when a terminal goes back: see `toowld.wire.Returned`, and the output that it did not take."""
 
     seq: int
+    input_seq: int
     begun: bytes = b""
     typed: bytes = b""
     unwritten: bytes = b""
@@ -264,7 +265,7 @@ class LentTerminal:
         os.close(self._fd)
         self._fd = -1
         self._page.close()
-        return Remains(self._seq, self._begun, self._typed, b"".join(self._out))
+        return Remains(self._seq, self._input_seq, self._begun, self._typed, b"".join(self._out))
 
 
 def _map(fd: int) -> mmap.mmap:

@@ -76,7 +76,7 @@ class Loans:
         if client.terminal is not None:
             raise RemoteProtocolError("a terminal is lent already")
         if not fds or not self._wants(client):  # no fds: something in between passes none on
-            self._return(client, seq)
+            client.socket.send(encode(Returned(seq, self._session.input.taken(client.joining.client_id))))
             return
         terminal = LentTerminal(
             self._loop,
@@ -136,13 +136,9 @@ class Loans:
             return
         client.terminal = None
         remains = terminal.close()
-        self._return(client, remains.seq, remains.begun, remains.typed)
+        client.socket.send(encode(Returned(remains.seq, remains.input_seq, remains.begun, remains.typed)))
         for at in range(0, len(remains.unwritten), _PIECE):
             client.socket.send(encode(Output(remains.seq + at, remains.unwritten[at : at + _PIECE])))
         if terminal.room_wanted:
             client.socket.watch_room()
         self._tell(ev.ClientTook(number, client.socket.queued))
-
-    def _return(self, client: Client, seq: int, begun: bytes = b"", typed: bytes = b"") -> None:
-        input_seq = self._session.input.taken(client.joining.client_id)
-        client.socket.send(encode(Returned(seq, input_seq, begun, typed)))

@@ -87,6 +87,7 @@ def open_host(
     *,
     on_changed: Callable[[], None],
     on_finished: Callable[[], None],
+    call_when_still: Callable[[Callable[[], object]], None] | None = None,
 ) -> SessionHost:
     """Open the log and make a host, without starting the child yet (`start_child`).
 
@@ -116,7 +117,14 @@ def open_host(
         "child_seq": log.end,
         "lend": pack_text(spec.folder),  # a terminal; what happens to it meanwhile is to be read there
     }
-    host = SessionHost(loop, session, log, on_changed=on_changed, on_finished=on_finished)
+    host = SessionHost(
+        loop,
+        session,
+        log,
+        on_changed=on_changed,
+        on_finished=on_finished,
+        call_when_still=call_when_still,
+    )
     if spec.following is not None:
         host.follow(spec.following, record.env.get("SSH_AUTH_SOCK"))
     return host
