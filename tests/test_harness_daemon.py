@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.harness import Sandbox, alive, wait_for
+from tests.harness.nursery import Forked
 
 COUNT = 'i=0; while :; do echo "count $i"; i=$((i+1)); sleep 0.002; done'
 
@@ -91,3 +95,36 @@ def test_the_sandbox_takes_everything_with_it() -> None:
         assert {box.daemon_pid, box.custodians()[info["id"]]} <= set(pids)
         box.signal(signal.SIGKILL)
     wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def what_exec_brings(box: Sandbox) -> dict[str, object]:
+    """What the kernel says of a daemon, but for its memory and the time."""
+    folder = Path(f"/proc/{box.daemon_pid}")
+    root = os.fspath(box.root)
+    status = (folder / "status").read_text()
+    wanted = ("Umask", "Threads", "SigBlk", "SigIgn", "SigCgt", "CapEff", "Seccomp", "NoNewPrivs")
+    links = {fd: os.fspath(fd.readlink()) for fd in (folder / "fd").iterdir()}
+    return {
+        "status": [line for line in status.splitlines() if line.startswith(wanted)],
+        "limits": (folder / "limits").read_text(),
+        "session": os.getsid(box.daemon_pid) == os.getpgid(box.daemon_pid) == box.daemon_pid,
+        "folder": os.fspath((folder / "cwd").readlink()).replace(root, ""),
+        "open": {int(fd.name): re.sub(r"\d+", "N", link.replace(root, "")) for fd, link in links.items()},
+        "libraries": set(re.findall(r"\S+\.so\S*", (folder / "maps").read_text())),
+    }
+
+
+def test_a_daemon_of_the_nursery_is_as_one_that_is_execed() -> None:
+    with Sandbox() as box, Sandbox(forks=False) as execed:
+        for one in (box, execed):
+            one.up()
+        assert isinstance(box.daemon, Forked) and isinstance(execed.daemon, subprocess.Popen)
+        # Until they have hung up on those who asked whether they are there.
+        wait_for(lambda: what_exec_brings(box) == what_exec_brings(execed))
+        # Also to whoever waits for its end.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            assert box.signal(number) == execed.signal(number)
+            assert box.daemon.poll() == execed.daemon.poll()
+            for one in (box, execed):
+                one.up()
+        assert box.daemon_text().count("ready: ") == execed.daemon_text().count("ready: ") == 3

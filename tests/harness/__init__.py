@@ -3,6 +3,7 @@
 `Sandbox` owns short temporary folders, an environment that points every part of toowl at them, the daemon,
 and every process that was started in there: at the end all are killed by pid and waited for, whatever the
 test did.
+Its daemons come from the `nursery`, which has imported what they run.
 `Terminal` is a user at a real PTY. `wait_for` is how a test waits: for a condition, never for time.
 
 Nothing here knows how the parts work inside; it uses what a user has: programs, sockets, /proc.

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from tests.harness.nursery import Forked, nursery
 from tests.harness.processes import await_end, belonging, describe, now, peer_pid
 from tests.harness.terminal import Terminal
 from tests.harness.waiting import DEADLINE, wait_for
@@ -26,9 +27,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Sandbox:
-    """One toowl namespace in folders of its own. Use as a context manager, or as the fixture ``sandbox``."""
+    """One toowl namespace in folders of its own. Use as a context manager, or as the fixture ``sandbox``.
 
-    def __init__(self) -> None:
+    Args:
+        forks: daemons come from the `nursery`, where that makes no difference. Else each is execed.
+    """
+
+    def __init__(self, *, forks: bool = True) -> None:
+        self._forks = forks
         self._begun = now()
         # Directly below /tmp: a custodian's socket path has to fit sun_path.
         self.root = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
@@ -38,7 +44,7 @@ class Sandbox:
             runtime=self.root / "r", state=self.root / "s", config=self.root / "c/toowl/config.toml"
         )
         self.daemon_output = self.root / "daemon.out"
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.daemon: subprocess.Popen[bytes] | Forked | None = None
         self.terminals: list[Terminal] = []
         self.env = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
@@ -83,15 +89,19 @@ class Sandbox:
         if flag is not False:
             variables["TOOWLD_PERSISTENT_SESSIONS"] = flag if isinstance(flag, str) else "1"
         with self.daemon_output.open("ab") as output:
-            self.daemon = subprocess.Popen(
-                [*within, sys.executable, "-m", "toowld", *args],
-                env=variables,
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a Ctrl-C at pytest is not for the daemon
-            )
+            forks = nursery(os.fspath(REPOSITORY)) if self._forks and not within else None
+            if forks is not None and forks.suits(variables):
+                self.daemon = forks.start(args, variables, os.fspath(self.root), output.fileno())
+            else:
+                self.daemon = subprocess.Popen(
+                    [*within, sys.executable, "-m", "toowld", *args],
+                    env=variables,
+                    cwd=self.root,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # a Ctrl-C at pytest is not for the daemon
+                )
         if wait:
             wait_for(self._answers, what="the daemon to answer")
         return self.daemon.pid

@@ -73,7 +73,7 @@ class World:
     """Everything that is there. Use as a context manager."""
 
     def __init__(self, scopes: bool) -> None:
-        self.box = Sandbox()
+        self.box = Sandbox(forks=False)
         self.work = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
         self.guardian = _start_guardian(self.box, self.work)  # before there are threads
         self.places: list[Place] = []
