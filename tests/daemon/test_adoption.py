@@ -194,11 +194,13 @@ def test_a_socket_comes_back_where_nothing_tells_of_its_removal(sandbox: Sandbox
     assert "anon_inode:inotify" not in opened and "anon_inode:[eventpoll]" in opened
     path = sandbox.paths.custodian_socket(info["id"])
 
+    custodian: int = info["custodian_pid"]
+
     def is_back() -> bool:
         if asked_by == "a list":
             sandbox.send("work", b"\r")  # one at rest is not asked by it
             listed(sandbox)
-        return peer_pid(path) == info["custodian_pid"]
+        return peer_pid(path) == custodian
 
     for _ in range(2):
         path.unlink()
