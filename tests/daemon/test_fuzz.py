@@ -133,7 +133,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
-    with Sandbox() as box:
+    with Sandbox(forks=False) as box:  # its memory is measured, and a fork begins with less of it
         world = World(box)
         yield world
         world.watcher.close()

@@ -19,6 +19,7 @@ from tests.daemon.steps import (
     complete,
     counted,
     displayed,
+    listed,
     ls,
     numbers,
     open_files,
@@ -189,6 +190,7 @@ def test_the_whole_runtime_folder_goes_away(sandbox: Sandbox) -> None:
 
 def test_the_daemon_keeps_only_a_reference(sandbox: Sandbox) -> None:
     """20 MB of output go past it: its memory stays as it was (B5)."""
+    sandbox.forks = False  # a fork begins with less memory
     sandbox.up()
     daemon = psutil.Process(sandbox.daemon_pid)
     sandbox.new("true", name="warm-up")
@@ -253,7 +255,7 @@ def test_many_ended_sessions_are_there_at_once(sandbox: Sandbox) -> None:
     sandbox.up()
     for n in range(30):
         sandbox.new("true", name=f"e{n}")
-    wait_for(lambda: all(item["state"] == "ended" for item in ls(sandbox).values()))
+    wait_for(lambda: all(item["state"] == "ended" for item in listed(sandbox).values()))
     sandbox.stop()
     sandbox.up()
     assert len(ls(sandbox)) == 30

@@ -30,11 +30,12 @@ class Sandbox:
     """One toowl namespace in folders of its own. Use as a context manager, or as the fixture ``sandbox``.
 
     Args:
-        forks: daemons come from the `nursery`, where that makes no difference. Else each is execed.
+        forks: daemons come from the `nursery`, where that makes no difference. Else each is execed, as is to be where
+            their memory is measured: a fork has not touched its libraries yet. May be changed between two of them.
     """
 
     def __init__(self, *, forks: bool = True) -> None:
-        self._forks = forks
+        self.forks = forks
         self._begun = now()
         # Directly below /tmp: a custodian's socket path has to fit sun_path.
         self.root = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
@@ -89,7 +90,7 @@ class Sandbox:
         if flag is not False:
             variables["TOOWLD_PERSISTENT_SESSIONS"] = flag if isinstance(flag, str) else "1"
         with self.daemon_output.open("ab") as output:
-            forks = nursery(os.fspath(REPOSITORY)) if self._forks and not within else None
+            forks = nursery(os.fspath(REPOSITORY)) if self.forks and not within else None
             if forks is not None and forks.suits(variables):
                 self.daemon = forks.start(args, variables, os.fspath(self.root), output.fileno())
             else:
