@@ -603,5 +603,5 @@ def test_what_a_stopped_custodian_was_asked_in_vain_is_not_done_later(sandbox: S
         assert late.returncode == 4, late.stderr
     wait_displayed(sandbox, "typist", "detached")
     sandbox.toowl("send", "typist", "in time")
-    wait_for(lambda: "in time" in sandbox.toowl("capture", "typist", "--scrollback").stdout)
+    wait_for(lambda: b"in time" in sandbox.output(info["id"]))
     assert "too late" not in sandbox.toowl("capture", "typist", "--scrollback").stdout

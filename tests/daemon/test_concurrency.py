@@ -9,7 +9,7 @@ import pytest
 
 from tests.daemon.conftest import Disk
 from tests.daemon.crowd import Crowd, differences, settle
-from tests.daemon.steps import displayed, ls, settings, shell, stopped, wait_displayed
+from tests.daemon.steps import displayed, listed, ls, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, alive, wait_for
 from toowld import wire
 from toowld.daemon.adopt import Adoption
@@ -34,7 +34,7 @@ def test_a_crowd_leaves_the_truth(sandbox: Sandbox) -> None:
         assert min(report["done"][name] for name in ("attach", "detach", "rename", "kill", "restart")) > 10
         assert settle(sandbox, crowd) == []
     assert settle(sandbox) == [], "they hung up, and nobody is attached"
-    wait_for(lambda: sum(info["clients"] for info in ls(sandbox).values()) == 0)
+    wait_for(lambda: sum(info["clients"] for info in listed(sandbox).values()) == 0)
     sandbox.restart()
     assert settle(sandbox) == [], "another daemon finds the same"
 

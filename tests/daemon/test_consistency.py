@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.steps import ask, ls, settings, shell, wait_displayed
+from tests.daemon.steps import ask, listed, ls, settings, shell, wait_displayed
 from tests.harness import Sandbox, wait_for
 from toowld.daemon.consistency import compare
 from toowld.daemon.events import Bus
@@ -28,13 +28,13 @@ def test_what_was_removed_or_put_back_by_hand(sandbox: Sandbox) -> None:
     wait_displayed(sandbox, "ended", "ended (exited 0)")
     folder, aside = sandbox.paths.session(ended["id"]), sandbox.root / "aside"
     wait_for(
-        lambda: decode((folder / "record").read_bytes()).version == ls(sandbox)["ended"]["version"],
+        lambda: decode((folder / "record").read_bytes()).version == listed(sandbox)["ended"]["version"],
         what="the disk to have all that is known",
     )
     folder.rename(aside)
-    wait_for(lambda: set(ls(sandbox)) == {"work"}, what="the session to be forgotten")
+    wait_for(lambda: set(listed(sandbox)) == {"work"}, what="the session to be forgotten")
     aside.rename(folder)
-    wait_for(lambda: "ended" in ls(sandbox), what="the session to be found again")
+    wait_for(lambda: "ended" in listed(sandbox), what="the session to be found again")
     assert ls(sandbox)["ended"]["display"] == "ended (exited 0)"
     # What runs is true, whatever the disk says.
     record = sandbox.paths.session(info["id"]) / "record"
@@ -58,9 +58,9 @@ def test_a_record_that_says_running_and_has_no_custodian(sandbox: Sandbox) -> No
     again = shell(sandbox, "work")
     folder.mkdir(mode=0o700)
     (folder / "record").write_bytes(record)
-    wait_for(lambda: len(ls(sandbox)) == 2)
+    wait_for(lambda: len(listed(sandbox)) == 2)
     [name] = set(ls(sandbox)) - {"work"}
-    wait_for(lambda: ls(sandbox)[name]["display"] == "ended (lost)")
+    wait_for(lambda: listed(sandbox)[name]["display"] == "ended (lost)")
     assert name.startswith("work-") and ls(sandbox)[name]["id"] == info["id"]
     assert sandbox.info("work")["pid"] == again["pid"]
 

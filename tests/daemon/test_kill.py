@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.steps import displayed, killed_by, ls, running, settings, shell, wait_displayed
+from tests.daemon.steps import displayed, killed_by, listed, ls, running, settings, shell, wait_displayed
 from tests.harness import Sandbox, alive, wait_for
 from toowld.client import Client
 
@@ -95,7 +95,7 @@ def test_kill_with_a_custodian_that_hangs(sandbox: Sandbox, restarted: bool) -> 
     assert "nothing was lost" in sandbox.toowl("restore", "--all").stderr
     settings(sandbox, tick=0.1, ended_retention=0)
     sandbox.restart()
-    wait_for(lambda: not ls(sandbox), what="what ended as somebody wanted to be forgotten")
+    wait_for(lambda: not listed(sandbox), what="what ended as somebody wanted to be forgotten")
 
 
 def test_force_reaches_the_jobs_of_a_shell_that_is_gone(sandbox: Sandbox) -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.daemon.crowd import custodians
-from tests.daemon.steps import ask, ls, settings, shell, wait_displayed
+from tests.daemon.steps import ask, listed, ls, settings, shell, wait_displayed
 from tests.harness import Sandbox, alive, wait_for
 
 # --- the gate -------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_inside_a_session_it_is_meant(sandbox: Sandbox) -> None:
     sandbox.up()
     info = shell(sandbox, "work")
     sandbox.send("work", b"toowl rename renamed; toowl info --json | grep -c renamed\r")
-    wait_for(lambda: ls(sandbox).get("renamed", {}).get("id") == info["id"])
+    wait_for(lambda: listed(sandbox).get("renamed", {}).get("id") == info["id"])
 
 
 @pytest.mark.parametrize("persistent", [True, False])

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from tests.daemon.steps import displayed, ls, settings, shell, stopped, wait_displayed
+from tests.daemon.steps import displayed, listed, settings, shell, stopped, wait_displayed
 from tests.harness import Sandbox, wait_for
 from toowld.daemon.entry import Entry
 from toowld.daemon.events import Bus
@@ -454,7 +454,7 @@ def test_left_alone_a_session_ends_and_says_why(sandbox: Sandbox) -> None:
     eager(sandbox)
     sandbox.up()
     terminal = sandbox.terminal("toowl", "new", "-n", "visited", "--idle-timeout", "1", "--", "/bin/cat")
-    wait_for(lambda: ls(sandbox).get("visited", {}).get("clients") == 1)
+    wait_for(lambda: listed(sandbox).get("visited", {}).get("clients") == 1)
     sandbox.toowl("new", "-d", "-n", "work", "--idle-timeout", "1s", "--", "/bin/cat")
     sandbox.toowl("new", "-d", "-n", "later", "--idle-timeout", "1h", "--", "/bin/cat")
     shell(sandbox, "free")

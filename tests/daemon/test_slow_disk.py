@@ -250,7 +250,7 @@ def test_a_name_is_taken_while_a_custodian_is_forked(sandbox: Sandbox, clients: 
         requests = [
             (client, client.post("new", new("sleep", "99", name="dev"))) for client in (first, second)
         ]
-        wait_for(lambda: len(ls(sandbox)) == 2)
+        wait_for(lambda: len(listed(sandbox)) == 2)
     names = [answer(client, request)["name"] for client, request in requests]
     assert len(set(names)) == 2 and "dev" in names
 
