@@ -75,6 +75,12 @@ def listed(box: Sandbox) -> dict[str, dict[str, Any]]:
     return {item["name"] or item["id"]: item for item in sessions}
 
 
+def skipped(box: Sandbox) -> dict[str, str]:
+    """File name → why the daemon left it alone."""
+    with box.client() as client:
+        return {Path(item["path"]).name: item["reason"] for item in client.request("doctor")["skipped"]}
+
+
 def displayed(box: Sandbox, name: str) -> str:
     """How one session is shown, "" if it is not."""
     return str(listed(box).get(name, {}).get("display", ""))

@@ -10,9 +10,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
-import cbor2
 import psutil
 import pytest
 
@@ -26,33 +24,18 @@ from tests.daemon.steps import (
     open_files,
     settings,
     shell,
+    skipped,
     stopped,
     wait_displayed,
 )
 from tests.harness import Sandbox, alive, machine_cannot, need_inotify, peer_pid, wait_for
-from toowld.daemon import process
-from toowld.daemon.broker import REFRESH_TIMEOUT
-from toowld.session import record as records
 
 NOBODY = 65534
-
-
-def rewrite(box: Sandbox, session: str, **changes: Any) -> None:
-    """Change a stored record behind the daemon's back."""
-    path = box.paths.session(session) / "record"
-    values = cbor2.loads(path.read_bytes())
-    path.write_bytes(cbor2.dumps(values | changes))
 
 
 def plant_stale_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
-
-
-def skipped(box: Sandbox) -> dict[str, str]:
-    """File name → why the daemon left it alone."""
-    with box.client() as client:
-        return {Path(item["path"]).name: item["reason"] for item in client.request("doctor")["skipped"]}
 
 
 def test_planted_rubbish_is_skipped_and_told(sandbox: Sandbox) -> None:
@@ -106,34 +89,6 @@ def test_planted_rubbish_is_skipped_and_told(sandbox: Sandbox) -> None:
     assert ask(sandbox, good["id"], "$$") == str(good["pid"])
 
 
-def test_a_stopped_custodian_is_never_replaced_and_comes_back(sandbox: Sandbox) -> None:
-    """Z12: reaching it failed, but the work in it is not lost for that."""
-    settings(sandbox, tick=0.2, scan_timeout=0.3)
-    sandbox.up()
-    info = shell(sandbox, "work")
-    sandbox.kill9()
-    with stopped(info["custodian_pid"]):
-        sandbox.up()
-        assert displayed(sandbox, "work") == "unreachable"
-        assert "P unreachable" in sandbox.toowl("ls").stdout
-        attach = sandbox.attach_pty("work")
-        assert attach.wait() == 4
-        assert "does not answer" in attach.text
-        for command in (("send", "work", "x"), ("rm", "work"), ("restart", "work", "--yes")):
-            done = sandbox.toowl(*command, check=False)
-            assert done.returncode == 4, done
-            assert len(done.stderr.splitlines()) == 1
-        with sandbox.client() as client:
-            [custodian] = client.request("doctor")["custodians"]
-        assert (custodian["pid"], custodian["state"]) == (info["custodian_pid"], "unreachable")
-        assert set(sandbox.custodians()) == {info["id"]}
-    wait_displayed(sandbox, "work", "detached")
-    after = ls(sandbox)["work"]
-    assert (after["pid"], after["custodian_pid"]) == (info["pid"], info["custodian_pid"])
-    assert ask(sandbox, info["id"], "$$") == str(info["pid"])
-    assert not skipped(sandbox)
-
-
 def test_a_dead_socket_in_place_of_a_live_custodians(sandbox: Sandbox) -> None:
     """Nothing is removed where somebody may be about to come back."""
     need_inotify()
@@ -151,33 +106,6 @@ def test_a_dead_socket_in_place_of_a_live_custodians(sandbox: Sandbox) -> None:
         assert path.exists()
     wait_displayed(sandbox, "work", "detached")
     assert ask(sandbox, info["id"], "$$") == str(info["pid"])
-
-
-def test_one_that_was_stopped_is_back_as_soon_as_it_goes_on(sandbox: Sandbox) -> None:
-    settings(sandbox, tick=3600, scan_timeout=0.3)
-    sandbox.up()
-    info = shell(sandbox, "work")
-    sandbox.kill9()
-    with stopped(info["custodian_pid"]):
-        sandbox.up()
-        assert displayed(sandbox, "work") == "unreachable"
-    wait_displayed(sandbox, "work", "detached")
-    assert ask(sandbox, info["id"], "$$") == str(info["pid"])
-    assert not skipped(sandbox)
-
-
-def test_one_that_is_killed_while_it_is_waited_for_can_be_restored(sandbox: Sandbox) -> None:
-    settings(sandbox, tick=0.2, scan_timeout=0.3)
-    sandbox.up()
-    info = shell(sandbox, "work")
-    sandbox.kill9()
-    os.kill(info["custodian_pid"], signal.SIGSTOP)
-    sandbox.up()
-    assert displayed(sandbox, "work") == "unreachable"
-    os.kill(info["custodian_pid"], signal.SIGKILL)
-    wait_displayed(sandbox, "work", "ended (lost)")
-    sandbox.attach_pty("work").expect("--- restored; new shell ---")
-    assert displayed(sandbox, "work") == "attached"
 
 
 @pytest.mark.parametrize("asked_by", ["the tick", "a list"])
@@ -209,34 +137,6 @@ def test_a_socket_comes_back_where_nothing_tells_of_its_removal(sandbox: Sandbox
     assert ask(sandbox, info["id"], "$$") == str(info["pid"])
 
 
-def test_stopped_and_killed_are_told_apart(sandbox: Sandbox) -> None:
-    """C4, Z17: no answer is not death."""
-    sandbox.up()
-    infos = {name: sandbox.new("sleep", "999", name=name) for name in ("stopped", "killed")}
-    with stopped(infos["stopped"]["custodian_pid"]):
-        os.kill(infos["killed"]["custodian_pid"], signal.SIGKILL)
-        wait_displayed(sandbox, "killed", "ended (lost)")
-        wait_displayed(sandbox, "stopped", "unreachable")
-        found = ls(sandbox)
-        assert (found["stopped"]["state"], found["stopped"]["end_reason"]) == ("unreachable", None)
-    wait_displayed(sandbox, "stopped", "detached")
-
-
-def test_a_list_is_not_held_up_twice_by_who_does_not_answer(sandbox: Sandbox) -> None:
-    sandbox.up()
-    infos = [sandbox.new("sleep", "999", name=f"s{n}") for n in range(4)]
-    for info in infos:
-        os.kill(info["custodian_pid"], signal.SIGSTOP)
-    assert {item["display"] for item in listed(sandbox).values()} == {"unreachable"}
-    begun = time.monotonic()
-    for _ in range(10):
-        assert {item["state"] for item in listed(sandbox).values()} == {"unreachable"}
-    assert time.monotonic() - begun < 10 * REFRESH_TIMEOUT
-    for info in infos:
-        os.kill(info["custodian_pid"], signal.SIGCONT)
-    wait_for(lambda: {item["display"] for item in listed(sandbox).values()} == {"detached"})
-
-
 def test_a_custodian_killed_while_the_daemon_was_down(sandbox: Sandbox) -> None:
     """C6, Z8: the dead one's id is no obstacle to a fresh start."""
     sandbox.up()
@@ -258,21 +158,6 @@ def test_a_custodian_killed_while_the_daemon_was_down(sandbox: Sandbox) -> None:
     again = sandbox.info("work")
     assert again["pid"] not in (None, info["pid"])
     assert (again["id"], again["display"], again["end_reason"]) == (info["id"], "attached", None)
-
-
-def test_every_record_is_loaded_whatever_its_state(sandbox: Sandbox) -> None:
-    """C2, Z9."""
-    sandbox.up()
-    sandbox.new("sh", "-c", "exit 7", name="exited")
-    lost = sandbox.new("sleep", "999", name="lost")
-    shell(sandbox, "running")
-    wait_displayed(sandbox, "exited", "ended (exited 7)")
-    os.kill(lost["custodian_pid"], signal.SIGKILL)
-    wait_displayed(sandbox, "lost", "ended (lost)")
-    before = {name: item["display"] for name, item in ls(sandbox).items()}
-    for kill in (True, False):
-        sandbox.restart(kill=kill)
-        assert {name: item["display"] for name, item in ls(sandbox).items()} == before
 
 
 def test_a_custodian_without_a_record(sandbox: Sandbox) -> None:
@@ -307,39 +192,6 @@ def test_a_name_is_on_its_way_when_it_is_answered(sandbox: Sandbox) -> None:
     assert ls(sandbox)["treasure"]["id"] == info["id"]
 
 
-def test_a_stopped_custodian_without_a_record(sandbox: Sandbox) -> None:
-    """Nothing is known of it until it answers; then everything is."""
-    settings(sandbox, tick=0.2, scan_timeout=0.3)
-    sandbox.up()
-    info = shell(sandbox, "precious")
-    sandbox.kill9()
-    (sandbox.paths.session(info["id"]) / "record").unlink()
-    with stopped(info["custodian_pid"]):
-        sandbox.up()
-        item = ls(sandbox)[info["id"]]
-        assert (item["display"], item["custodian_pid"]) == ("unreachable", info["custodian_pid"])
-        assert sandbox.toowl("rename", info["id"], "guess", check=False).returncode == 4
-        assert not (sandbox.paths.session(info["id"]) / "record").exists()
-    wait_displayed(sandbox, "precious", "detached")
-    assert ls(sandbox)["precious"]["pid"] == info["pid"]
-    assert set(ls(sandbox)) == {"precious"}
-
-
-def test_a_guess_that_proves_wrong_is_forgotten(sandbox: Sandbox) -> None:
-    """Somebody who listens on a socket like a custodian's, never answers, and goes."""
-    settings(sandbox, tick=0.2, scan_timeout=0.3)
-    sandbox.up()
-    path = sandbox.paths.custodian_socket("0badf00d")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
-        sock.listen()
-        wait_displayed(sandbox, "0badf00d", "unreachable")
-    wait_for(lambda: not listed(sandbox))
-    assert not sandbox.paths.session("0badf00d").exists()
-    sandbox.restart()
-    assert not ls(sandbox)
-
-
 def test_an_adopted_name_that_is_taken_by_now(sandbox: Sandbox) -> None:
     sandbox.up()
     first = shell(sandbox, "dev")
@@ -371,169 +223,6 @@ def test_a_custodian_that_claims_another_session(sandbox: Sandbox) -> None:
     assert set(ls(sandbox)) == {"work"}
     assert "can't be adopted" in skipped(sandbox)["0badf00d.sock"]
     assert ask(sandbox, info["id"], "$$") == str(info["pid"])
-
-
-@pytest.mark.parametrize("state", ["dreaming", 7, None, ["running"], {"a": 1}])
-def test_an_unknown_state_is_read_as_lost(sandbox: Sandbox, state: Any) -> None:
-    """A2: of a later version, or damaged."""
-    sandbox.up()
-    info = sandbox.new("true", name="strange")
-    good = shell(sandbox, "good")
-    wait_displayed(sandbox, "strange", "ended (exited 0)")
-    sandbox.kill9()
-    rewrite(sandbox, info["id"], state=state)
-    sandbox.up()
-    found = ls(sandbox)
-    assert found["strange"]["display"] == "ended (lost)"
-    assert "unknown state" in found["strange"]["error"]
-    assert f"session {info['id']}: {found['strange']['error']}: taken for lost" in sandbox.daemon_text()
-    assert found["good"]["pid"] == good["pid"]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"argv": 5},
-        {"argv": [1, 2]},
-        {"env": "none"},
-        {"env": {1: 2}},
-        {"rows": 0},
-        {"rows": "many"},
-        {"id": "../../etc"},
-        {"id": None},
-        {"cwd": None},
-        {"name": 3.5},
-        {"created_at": "today"},
-        {"version": []},
-    ],
-    ids=str,
-)
-def test_a_damaged_record_is_skipped(tmp_path: Path, damage: dict[str, Any]) -> None:
-    """Every wrong value is found by the reader; none reaches anybody who trusts it."""
-    from toowld.daemon.store import Store
-
-    store = Store(tmp_path)
-    good, bad = records.Record(id="aaaaaaaa", name="good"), records.Record(id="bbbbbbbb", name="bad")
-    for record in (good, bad):
-        store.save(record)
-    path = tmp_path / "bbbbbbbb/record"
-    path.write_bytes(cbor2.dumps(cbor2.loads(path.read_bytes()) | damage))
-    loaded, left = store.load_all()
-    assert [record.name for record in loaded] == ["good"]
-    assert [Path(item.path).name for item in left] == ["bbbbbbbb"]
-
-
-def test_a_truncated_record_of_a_live_session(sandbox: Sandbox) -> None:
-    sandbox.up()
-    info = shell(sandbox, "work")
-    sandbox.kill9()
-    path = sandbox.paths.session(info["id"]) / "record"
-    path.write_bytes(path.read_bytes()[:-20])
-    sandbox.up()
-    assert ls(sandbox)["work"]["pid"] == info["pid"], "the live custodian is the truth"
-    assert "damaged" in skipped(sandbox)[info["id"]]
-
-
-def test_a_pid_is_nothing_without_its_start_time(sandbox: Sandbox) -> None:
-    """Z34: the pids of a record belong to somebody else by now; he is neither trusted nor killed."""
-    sandbox.up()
-    info = shell(sandbox, "work")
-    sandbox.kill9()
-    os.kill(info["custodian_pid"], signal.SIGKILL)
-    # It lets go of its terminal before its socket: the daemon is not to find that.
-    wait_for(lambda: not (alive(info["pid"]) or alive(info["custodian_pid"])))
-    with subprocess.Popen(["sleep", "999"], start_new_session=True) as innocent:
-        rewrite(
-            sandbox,
-            info["id"],
-            state="running",
-            pid=innocent.pid,
-            pid_started=process.started_at(innocent.pid) - 60,  # type: ignore[operator]
-            custodian_pid=innocent.pid,
-            custodian_started=process.started_at(innocent.pid) - 60,  # type: ignore[operator]
-        )
-        sandbox.up()
-        assert ls(sandbox)["work"]["display"] == "ended (lost)"
-        assert sandbox.toowl("kill", "work", "--force", check=False).returncode == 4
-        sandbox.toowl("rm", "work")
-        assert innocent.poll() is None
-        innocent.kill()
-
-
-@pytest.mark.parametrize("before", [None, 1], ids=["its first", "not its first"])
-def test_a_program_that_ended_before_it_was_stored_that_it_runs(sandbox: Sandbox, before: int | None) -> None:
-    """The daemon died in between: the log knows whose end that is.
-
-    Args:
-        before: the program's pid that the record has.
-    """
-    sandbox.up()
-    over = "until [ -e over ]; do read -t 0.05 line; done; exit 7"
-    info = sandbox.new("bash", "-c", over, name="work", cwd=str(sandbox.root))
-    sandbox.kill9()
-    rewrite(sandbox, info["id"], state="starting", pid=before, pid_started=before)
-    (sandbox.root / "over").touch()
-    wait_for(lambda: not alive(info["custodian_pid"]))
-    sandbox.up()
-    assert displayed(sandbox, "work") == "ended (exited 7)"
-
-
-def test_a_record_of_an_earlier_boot(sandbox: Sandbox) -> None:
-    """After a reboot pids and times since boot may all be the same, and mean nothing."""
-    sandbox.up()
-    info = shell(sandbox, "work")
-    ask(sandbox, info["id"], "old-times")
-    sandbox.kill9()
-    os.kill(info["custodian_pid"], signal.SIGSTOP)
-    sandbox.paths.custodian_socket(info["id"]).unlink()
-    rewrite(sandbox, info["id"], boot="another-boot")
-    sandbox.up()
-    assert displayed(sandbox, "work") == "ended (lost)"
-    assert "old-times" in sandbox.toowl("capture", "work", "--scrollback").stdout
-    os.kill(info["custodian_pid"], signal.SIGCONT)
-
-
-def test_reboot(sandbox: Sandbox) -> None:
-    """R1: all processes gone, the runtime folder too; listed, readable, and a fresh shell in the same folder."""
-    settings(sandbox, tick=0.1)
-    sandbox.up()
-    info = shell(sandbox, "work")
-    sandbox.send("work", b"cd /var/tmp\r")
-    assert ask(sandbox, info["id"], "before-$PWD") == "before-/var/tmp"
-    # Nobody asks: the daemon notes it for such a day.
-    path = sandbox.paths.session(info["id"]) / "record"
-    wait_for(lambda: records.decode(path.read_bytes()).cwd == "/var/tmp")
-    sandbox.kill9()
-    for session, pid in sandbox.custodians().items():
-        psutil.Process(pid).kill()
-        wait_for(lambda pid=pid: not alive(pid))  # type: ignore[misc]
-        sandbox.paths.custodian_socket(session).unlink()
-    sandbox.up()
-    assert displayed(sandbox, "work") == "ended (lost)"
-    terminal = sandbox.attach_pty("work")
-    terminal.expect("new shell")
-    assert "before-/var/tmp" in terminal.text
-    terminal.send('printf "in-%s-now\\n" $PWD\r')
-    terminal.expect("in-/var/tmp-now\r\n")
-
-
-def test_a_renamed_session_is_told_its_name_when_it_answers(sandbox: Sandbox) -> None:
-    settings(sandbox, tick=0.2)
-    sandbox.up()
-    info = shell(sandbox, "old")
-    with stopped(info["custodian_pid"]):
-        done = sandbox.toowl("rename", "old", "new")
-        assert done.stderr == ""
-        sandbox.kill9()
-    sandbox.up()
-    assert set(ls(sandbox)) == {"new"}
-    from toowld.client import Client
-
-    def told() -> str:
-        with Client.connect_path(sandbox.paths.custodian_socket(info["id"])) as client:
-            return str(client.request("info")["record"]["name"])
-
-    wait_for(lambda: told() == "new")
 
 
 def test_a_full_disk_does_not_hide_live_sessions(sandbox: Sandbox, disk: Disk) -> None:
@@ -592,16 +281,3 @@ def test_nothing_is_adopted_twice(sandbox: Sandbox) -> None:
     assert terminal.text.count("count 7\r\n") == 1
     assert counted(sandbox, info["id"]) == list(range(51))
     assert peer_pid(sandbox.paths.custodian_socket(info["id"])) == info["custodian_pid"]
-
-
-def test_what_a_stopped_custodian_was_asked_in_vain_is_not_done_later(sandbox: Sandbox) -> None:
-    """The user was told that it failed, and may have typed it again or thought better of it."""
-    sandbox.up()
-    info = sandbox.new("cat", name="typist")
-    with stopped(info["custodian_pid"]):
-        late = sandbox.toowl("send", "typist", "too late", check=False)
-        assert late.returncode == 4, late.stderr
-    wait_displayed(sandbox, "typist", "detached")
-    sandbox.toowl("send", "typist", "in time")
-    wait_for(lambda: b"in time" in sandbox.output(info["id"]))
-    assert "too late" not in sandbox.toowl("capture", "typist", "--scrollback").stdout
