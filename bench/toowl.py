@@ -77,11 +77,15 @@ class Toowl(Contender):
     def shared(self) -> list[int]:
         if self._daemon is None:
             return []
+        found = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self._daemon.pid).children()
-            zygote = [child.pid for child in children if "--zygote" in " ".join(child.cmdline())]
-            return [self._daemon.pid, *zygote]
-        return []
+            daemon = psutil.Process(self._daemon.pid)
+            found.append(daemon.pid)
+            for process in daemon.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "--zygote" in " ".join(process.cmdline()):  # or its spare
+                        found.append(process.pid)
+        return found
 
     def create_command(self, name: str, argv: Sequence[str]) -> list[str]:
         return ["toowl", "new", "-d", "-n", name, "--", *argv]

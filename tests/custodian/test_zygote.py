@@ -32,9 +32,8 @@ def test_twenty_custodians_quickly(world: World) -> None:
     assert len(pids) == 20
     assert all(sum(name.startswith("socket:") for name in fds_of(pid).values()) == 1 for pid in pids)
     assert world.zygote is not None
-    assert not [n for n in fds_of(world.zygote.pid).values() if n.startswith("socket:")][1:], (
-        "only its daemon"
-    )
+    sockets = [name for name in fds_of(world.zygote.pid).values() if name.startswith("socket:")]
+    assert len(sockets) <= 2, "its daemon's, and its spare's"
     for link in links:
         link.close()
     world.gone(*pids)

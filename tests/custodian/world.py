@@ -13,11 +13,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from tests.harness import DEADLINE, Sandbox, alive, wait_for
 from toowld.host.spec import Spec
 from toowld.log import LogReader
 from toowld.session import Record
 from toowld.wire import Event, Failure, FrameDecoder, Hello, Message, Output, Request, Response, encode
+
+#: A spare's title.
+SPARE = "toowld --zygote --spare"
 
 T = TypeVar("T", bound=Message)
 R = TypeVar("R")
@@ -238,6 +243,24 @@ class World:
                 os.kill(pid, signal.SIGKILL)
         for process in [*getattr(self, "processes", []), *([self.zygote] if self.zygote else [])]:
             process.wait(DEADLINE)
+
+
+def spare_of(zygote: psutil.Process) -> psutil.Process:
+    """The spare of a zygote, once there is one that has nothing more to do."""
+    found: list[psutil.Process] = []
+
+    def waits() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):  # gone meanwhile
+            found[:] = [child for child in zygote.children() if child.cmdline()[:1] == [SPARE]]
+            return any(
+                status_of(process.pid)["State"].startswith("S")
+                and "anon_inode:[eventpoll]" in fds_of(process.pid).values()
+                for process in found
+            )
+        return False
+
+    wait_for(waits, what="a spare")
+    return found[0]
 
 
 def fds_of(pid: int) -> dict[int, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tests.harness import Sandbox, Terminal, wait_for
+from tests.harness import Sandbox, Terminal, describe, wait_for
 
 _questions = itertools.count(1)
 
@@ -107,6 +107,11 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def apart_from_zygote(box: Sandbox) -> set[int]:
+    """All processes of a sandbox but the zygote and its spare, which comes and goes."""
+    return {process.pid for process in box.processes() if "--zygote" not in describe(process)}
 
 
 def running(box: Sandbox, last: object) -> list[psutil.Process]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.daemon.conftest import Disk
-from tests.daemon.steps import displayed, ls, shell, wait_displayed
+from tests.daemon.steps import apart_from_zygote, displayed, ls, shell, wait_displayed
 from tests.harness import Sandbox, wait_for
 
 
 def test_a_full_disk_refuses_new_sessions_clearly(sandbox: Sandbox, disk: Disk) -> None:
     sandbox.up()
     info = shell(sandbox, "work")
-    before = {process.pid for process in sandbox.processes()}
+    before = apart_from_zygote(sandbox)
     with disk.full():
         done = sandbox.toowl("new", "-d", "-n", "more", "--", "sleep", "99", check=False)
         assert done.returncode == 1
@@ -20,7 +20,7 @@ def test_a_full_disk_refuses_new_sessions_clearly(sandbox: Sandbox, disk: Disk) 
         assert done.returncode == 1
         assert "No space left" in done.stderr
         assert set(ls(sandbox)) == {"work"}, "what the disk refused is not true in memory"
-        wait_for(lambda: {process.pid for process in sandbox.processes()} == before)
+        wait_for(lambda: apart_from_zygote(sandbox) == before)
         # The shell itself goes on, and what it prints is kept in memory meanwhile.
         terminal = sandbox.attach_pty("work")
         terminal.send("printf 'st%s\\n' ill\r")

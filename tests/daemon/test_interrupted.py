@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from tests.daemon.steps import displayed, ls, running, stopped, wait_displayed
+from tests.daemon.steps import apart_from_zygote, displayed, ls, running, stopped, wait_displayed
 from tests.harness import Sandbox, alive, wait_for
 
 DETACH = b"\x1cd"
@@ -55,7 +55,7 @@ def test_the_daemon_dies_while_it_makes_sessions(sandbox: Sandbox) -> None:
     # Every child belongs to a session that is listed, and every custodian too.
     wait_for(lambda: {p.pid for p in running(sandbox, 4711)} == {item["pid"] for item in kept.values()})
     assert sandbox.custodians() == {key: item["custodian_pid"] for key, item in kept.items()}
-    wait_for(lambda: len(sandbox.processes()) == 2 + 2 * len(kept), what="daemon, zygote and sessions only")
+    wait_for(lambda: len(apart_from_zygote(sandbox)) == 1 + 2 * len(kept), what="daemon and sessions only")
     with sandbox.client() as client:
         for session in client.request("list")["sessions"]:
             if session["state"] == "running":

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.steps import ask, displayed, listed, ls, open_files, running, shell, wait_displayed
+from tests.daemon.steps import (
+    apart_from_zygote,
+    ask,
+    displayed,
+    listed,
+    ls,
+    open_files,
+    running,
+    shell,
+    wait_displayed,
+)
 from tests.harness import Sandbox, alive, wait_for
 
 
@@ -39,7 +49,7 @@ def test_every_end_has_its_name(sandbox: Sandbox, persistent: bool) -> None:
 def test_what_can_not_start_leaves_nothing(sandbox: Sandbox, persistent: bool) -> None:
     sandbox.up(persistent)
     sandbox.new("sleep", "999", name="other")
-    before = {process.pid for process in sandbox.processes()}
+    before = apart_from_zygote(sandbox)
     files = len(open_files(sandbox.daemon_pid))
     for args, words in (
         (("--", "/nope"), "can't start /nope: No such file"),
@@ -52,7 +62,7 @@ def test_what_can_not_start_leaves_nothing(sandbox: Sandbox, persistent: bool) -
         assert words in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert done.stdout == ""
-    wait_for(lambda: {process.pid for process in sandbox.processes()} == before, what="no process left over")
+    wait_for(lambda: apart_from_zygote(sandbox) == before, what="no process left over")
     wait_for(lambda: len(open_files(sandbox.daemon_pid)) <= files, what="no descriptor left over")
     assert set(ls(sandbox)) == {"other"}
     assert [path.name for path in sandbox.paths.sessions.iterdir()] == [ls(sandbox)["other"]["id"]]

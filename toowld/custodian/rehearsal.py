@@ -17,13 +17,14 @@ import resource
 import signal
 import socket
 import time
+from itertools import islice
 
 from toowld import paths
-from toowld.custodian.__main__ import keep
+from toowld.custodian.__main__ import wait
 from toowld.custodian.loop import EpollLoop
 from toowld.host.spec import Spec
 from toowld.session import Record
-from toowld.wire import Hello, Input, Message, Request, encode
+from toowld.wire import FrameDecoder, Hello, Input, Message, Request, Response, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ LIMIT = 1.0
 #: In the runtime folder. One at a time: whatever is there was left by one that was killed.
 FOLDER = "rehearsal"
 
-_ID = "00000000"
+#: Nobody's.
+ID = "00000000"
 
 #: It ends at the first line that is typed, after the echo of it.
 _PROGRAM = ("sh", "-c", "read line")
@@ -49,17 +51,57 @@ def rehearse() -> None:
     Raises:
         OSError, and what a bug of ours may raise: it was not played to its end.
     """
-    folder = os.fspath(paths.resolve().runtime / FOLDER)
     with _undisturbed(), _same_score(), _nothing_left_open():
-        _remove(folder)
-        os.mkdir(folder, 0o700)
         try:
-            _play(folder)
+            _play()
         finally:
-            _remove(folder)
+            clear()
 
 
-def _play(folder: str) -> None:
+def begin(link: socket.socket) -> int:
+    """Play the daemon of a custodian until its program runs. `clear` what is left, once the custodian is gone.
+
+    Returns:
+        the custodian's pid.
+
+    Raises:
+        OSError, and what a bug of ours may raise: it did not come so far.
+    """
+    clear()
+    folder = _folder()
+    os.mkdir(folder, 0o700)
+    link.settimeout(LIMIT)
+    link.sendall(b"".join(map(encode, islice(_said(folder, limited=False), 2))))
+    decoder = FrameDecoder()
+    heard: list[Message] = []
+    while not any(isinstance(message, Response) for message in heard):
+        if not (data := link.recv(1 << 16)):
+            raise ConnectionError("the custodian is gone")
+        decoder.feed(data)
+        heard += decoder.messages()
+    return next(int(message.about["pid"]) for message in heard if isinstance(message, Hello))
+
+
+def clear() -> None:
+    """Remove the files of one that is over, or was killed."""
+    folder = _folder()
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            os.unlink(f"{path}/{name}")
+        for name in folders:
+            os.rmdir(f"{path}/{name}")
+    with contextlib.suppress(FileNotFoundError):  # the usual case, beforehand
+        os.rmdir(folder)
+
+
+def _folder() -> str:
+    return os.fspath(paths.resolve().runtime / FOLDER)
+
+
+def _play() -> None:
+    clear()
+    folder = _folder()
+    os.mkdir(folder, 0o700)
     loop = EpollLoop()
     ours, its = socket.socketpair()
 
@@ -67,32 +109,39 @@ def _play(folder: str) -> None:
         if not ours.recv(1 << 16):
             loop.remove_reader(ours.fileno())
 
-    with contextlib.closing(loop), ours:
+    zygote, spare = socket.socketpair()
+    with contextlib.closing(loop), ours, zygote:
         loop.add_reader(ours.fileno(), listen)
         until = loop.time() + LIMIT
         loop.call_at(until, loop.stop)
+        with its:
+            socket.send_fds(zygote, [encode(Request(1, "become", {"id": ID}))], [its.fileno()])
         ours.sendall(b"".join(map(encode, _said(folder))))
-        keep(_ID, its, loop)
+        wait(spare, loop, on_named=_nothing)
         if loop.time() >= until:
             raise TimeoutError("the session did not end")
 
 
-def _said(folder: str) -> Iterator[Message]:
-    """What a daemon says, and then a client over the same connection."""
+def _nothing(session_id: str) -> None:
+    """Our title stays as it is."""
+
+
+def _said(folder: str, limited: bool = True) -> Iterator[Message]:
+    """What a daemon says, twice; then a client, over the same connection."""
     unlimited = resource.RLIM_INFINITY
     record = Record(
-        id=_ID,
+        id=ID,
         name="rehearsal",
         persistent=True,
         cwd="/",
-        umask=0o022,
-        limits={"core": (0, unlimited), "nproc": (unlimited, unlimited)},
+        umask=0o022 if limited else None,
+        limits={"core": (0, unlimited), "nproc": (unlimited, unlimited)} if limited else {},
     )
     env = {"PATH": os.defpath, "TERM": "dumb"}
-    spec = Spec(record, f"{folder}/log", _PROGRAM, None, env, following=f"{folder}/{_ID}")
+    spec = Spec(record, f"{folder}/log", _PROGRAM, None, env, following=f"{folder}/{ID}")
     yield Hello(about={"role": "daemon"})
-    yield Request(1, "start", spec.to_params() | {"socket": f"{folder}/{_ID}.sock"})
-    yield Request(2, "attach", {"client_id": _ID, "rows": 24, "cols": 80})
+    yield Request(1, "start", spec.to_params() | {"socket": f"{folder}/{ID}.sock"})
+    yield Request(2, "attach", {"client_id": ID, "rows": 24, "cols": 80})
     yield Input(0, b"\n")
 
 
@@ -146,13 +195,3 @@ def _same_score() -> Iterator[None]:
             os.pwrite(fd, before, 0)
     finally:
         os.close(fd)
-
-
-def _remove(folder: str) -> None:
-    for path, folders, files in os.walk(folder, topdown=False):
-        for name in files:
-            os.unlink(f"{path}/{name}")
-        for name in folders:
-            os.rmdir(f"{path}/{name}")
-    with contextlib.suppress(FileNotFoundError):  # the usual case, beforehand
-        os.rmdir(folder)

@@ -5,7 +5,8 @@ process without threads and without an event loop, where forking is safe. It is 
 the daemon goes (end of file on their socket); the custodians stay.
 
 While nobody asks, it improves itself: what it does to its memory once, no custodian does in its own. A request waits
-for no more than a piece of that, and nothing is lost if it fails.
+for no more than a piece of that, and nothing is lost if it fails. Then, once it was asked for a custodian, it has one
+ready for the next session (`spare`).
 
 The conversation, over a stream socket: the daemon sends a frame ``Request(id, "fork", {"id": SESSION})`` with one
 descriptor, which becomes the custodian's first link; the answer is ``Response(id, {"pid": PID})`` or `Failure`.
@@ -23,8 +24,9 @@ import socket
 import sys
 
 from toowld.custodian import __main__ as custodian
-from toowld.custodian import gathering, holes
+from toowld.custodian import gathering, holes, prefault
 from toowld.custodian.rehearsal import rehearse
+from toowld.custodian.spare import Spare
 from toowld.custodian.title import setproctitle
 from toowld.wire import Failure, FrameDecoder, Message, Request, Response, encode
 
@@ -40,6 +42,10 @@ STARTED = 1000
 
 #: When nothing more was asked for so long, nothing is likely to be asked in the next moment (milliseconds).
 QUIET = 100
+
+#: When nothing more was asked for so long, the session that was asked for runs, and is not one of many that are made
+#: as fast as they can be: a spare would keep a processor from them (milliseconds).
+SETTLED = 20
 
 #: CPython looks at what a function does once it was called eight times, and then a few times more. Chosen by
 #: experiment: with twice as many it is the same.
@@ -65,8 +71,11 @@ def serve(daemon: socket.socket) -> None:
                 return
             patience = QUIET
         patience = 0
-    while conversation.go_on():
-        pass
+    while True:
+        if conversation.lacks_spare and not conversation.is_asked(within=SETTLED):
+            conversation.make_spare()
+        if not conversation.go_on():
+            return
 
 
 class _Conversation:
@@ -78,6 +87,10 @@ class _Conversation:
         self._fds: list[int] = []
         self._poll = select.poll()
         self._poll.register(daemon, select.POLLIN)
+        self._spare = Spare()
+        self._written: bytes | None = None
+        #: One is to be made. Not for a daemon that never has a custodian forked: that it costs nothing.
+        self.lacks_spare = False
 
     def is_asked(self, within: int) -> bool:
         """Whether there is something to `go_on` with, before so many milliseconds are over."""
@@ -92,8 +105,62 @@ class _Conversation:
         for message in self._decoder.messages():
             if isinstance(message, Request):
                 # A request without a descriptor gets none: the kernel ends a read where one came.
-                self._daemon.sendall(encode(_answer(self._daemon, message, self._fds)))
+                self._daemon.sendall(encode(self._answer(message)))
         return bool(data)
+
+    def make_spare(self) -> None:
+        """Have a custodian ready for the next session."""
+        self.lacks_spare = False
+        if self._written is None:
+            self._written = b""
+            with contextlib.suppress(Exception):  # a start takes longer without it, and no more
+                self._written = prefault.written_by_a_beginning(self._fork)
+        with contextlib.suppress(OSError):  # the next custodian is forked, or it is said why it can't be
+            self._spare.make(self._let_go, self._written)
+
+    def _answer(self, request: Request) -> Message:
+        """Have a session kept, and tell how it went."""
+        session_id = request.params.get("id")
+        link_fd = self._fds.pop(0) if self._fds else -1
+        try:
+            if request.method != "fork" or not isinstance(session_id, str) or not _ID.fullmatch(session_id):
+                return Failure(request.id, "refused", "a zygote takes fork requests, each with a session id")
+            if link_fd < 0:
+                return Failure(request.id, "refused", "a fork request comes with one descriptor")
+            try:
+                pid = self._spare.take(session_id, link_fd) or self._fork(session_id, link_fd)
+            except OSError as error:
+                return Failure(request.id, "spawn-failed", f"can't fork: {error.strerror}")
+            self.lacks_spare = True
+            return Response(request.id, {"pid": pid})
+        finally:
+            if link_fd >= 0:
+                os.close(link_fd)
+
+    def _fork(self, session_id: str, link_fd: int, *others: int) -> int:
+        """A new custodian, which keeps nothing of ours but our memory. There, it never returns.
+
+        Args:
+            others: descriptors that it must not have either.
+        """
+        if (pid := os.fork()) != 0:
+            return pid
+        status = 1
+        try:
+            os.setsid()
+            self._let_go(*others)
+            custodian.run(session_id, socket.socket(fileno=link_fd))
+            status = 0
+        finally:
+            # Not sys.exit: nothing of the zygote's own ending must run here.
+            os._exit(status)
+
+    def _let_go(self, *others: int) -> None:
+        """In a fork: of all that is ours alone."""
+        self._daemon.close()
+        self._spare.close()
+        for fd in (*self._fds, *others):
+            os.close(fd)
 
 
 def _improvements() -> Iterator[None]:
@@ -122,42 +189,6 @@ def _settle() -> None:
     gc.collect()
     holes.fill()
     gc.freeze()  # a collection there would write to all that we have
-
-
-def _answer(daemon: socket.socket, request: Request, fds: list[int]) -> Message:
-    """Fork, and tell how it went. ``fds``: that came and are not used yet."""
-    session_id = request.params.get("id")
-    link_fd = fds.pop(0) if fds else -1
-    try:
-        if request.method != "fork" or not isinstance(session_id, str) or not _ID.fullmatch(session_id):
-            return Failure(request.id, "refused", "a zygote takes fork requests, each with a session id")
-        if link_fd < 0:
-            return Failure(request.id, "refused", "a fork request comes with one descriptor")
-        try:
-            pid = os.fork()
-        except OSError as error:
-            return Failure(request.id, "spawn-failed", f"can't fork: {error.strerror}")
-        if pid == 0:
-            _become_custodian(daemon, session_id, link_fd, fds)
-        return Response(request.id, {"pid": pid})
-    finally:
-        if link_fd >= 0:
-            os.close(link_fd)
-
-
-def _become_custodian(daemon: socket.socket, session_id: str, link_fd: int, others: list[int]) -> None:
-    """In the fork: keep nothing of the zygote but its memory. Never returns."""
-    status = 1
-    try:
-        os.setsid()
-        daemon.close()
-        for fd in others:
-            os.close(fd)
-        custodian.run(session_id, socket.socket(fileno=link_fd))
-        status = 0
-    finally:
-        # Not sys.exit: nothing of the zygote's own ending must run here.
-        os._exit(status)
 
 
 def main(argv: list[str]) -> int:
