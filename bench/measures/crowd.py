@@ -69,6 +69,7 @@ def measure(run: Run, names: Collection[str]) -> None:
     """The parts that are wanted, with more and more sessions."""
     parts = {"memory": _memory, "idle": _idle, "ls": _ls, "echo-crowd": _echo, "create": _create}
     with run.opened("bare") as contenders, stands(contenders, b"p", b"p", *child_command("echo")) as attached:
+        _rest(contenders)
         members = [Member(stand.contender, stand) for stand in attached]
         for count in (1, 50, 500)[: run.amount(3, 2, 1)]:
             for member in members:
@@ -76,6 +77,15 @@ def measure(run: Run, names: Collection[str]) -> None:
             for name, part in parts.items():
                 if name in names:
                     part(run, members, count)
+
+
+def _rest(contenders: Sequence[Contender]) -> None:
+    """Wait until they do no more of what they do once, after their start or their first session."""
+    for _ in range(10):
+        before = [processes.cpu_seconds(contender.pids()) for contender in contenders]
+        time.sleep(2)
+        if [processes.cpu_seconds(contender.pids()) for contender in contenders] == before:
+            return
 
 
 def _memory(run: Run, members: Sequence[Member], count: int) -> None:

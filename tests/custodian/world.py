@@ -252,11 +252,7 @@ def spare_of(zygote: psutil.Process) -> psutil.Process:
     def waits() -> bool:
         with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):  # gone meanwhile
             found[:] = [child for child in zygote.children() if child.cmdline()[:1] == [SPARE]]
-            return any(
-                status_of(process.pid)["State"].startswith("S")
-                and "anon_inode:[eventpoll]" in fds_of(process.pid).values()
-                for process in found
-            )
+            return any(status_of(process.pid)["State"].startswith("S") for process in found)
         return False
 
     wait_for(waits, what="a spare")

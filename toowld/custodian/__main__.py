@@ -14,12 +14,6 @@ from toowld.custodian import successor
 from toowld.custodian.keeper import Custodian
 from toowld.custodian.loop import EpollLoop
 from toowld.custodian.title import setproctitle
-from toowld.host import FrameSocket
-from toowld.wire import Hello, Message, Request, encode
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: So many unexpected exceptions are noted and survived; one that comes back at every turn is not.
 TOLERATED_BUGS = 20
@@ -35,57 +29,32 @@ def run(session_id: str, link: socket.socket) -> None:
         session_id: 8 hex digits.
         link: connected to the daemon that wants this custodian; its first request is ``start``.
     """
-    setproctitle(title(session_id))
-    loop = prepare()
+    _prepare(session_id)
+    keep(session_id, link, EpollLoop(on_rest=_give_back_memory))
+
+
+def keep(session_id: str, link: socket.socket, loop: EpollLoop) -> None:
+    """The same, without what makes a process a custodian's."""
     custodian = Custodian(session_id, loop)
     custodian.add_link(link)
-    _serve(custodian, loop)
+    _serve(session_id, custodian, loop)
 
 
-def wait(zygote: socket.socket, loop: EpollLoop, on_named: Callable[[str], object]) -> None:
-    """Be the custodian of a session that is not known yet, until its child has ended, or the zygote is gone.
-
-    Args:
-        zygote: is told as soon as we wait, and then says ``become`` (``id``: the session's), with our link.
-        on_named: gets the session's id.
-    """
-    custodian = Custodian("", loop)
-    custodian.wait()
-
-    def become(request: Message, fds: list[int]) -> None:
-        assert isinstance(request, Request)
-        custodian.become(request.params["id"])
-        on_named(custodian.session_id)
-        custodian.add_link(socket.socket(fileno=fds[0]))
-        teller.close()
-
-    teller = FrameSocket(zygote, loop, on_message=become, on_close=lambda reason: loop.stop())
-    teller.send(encode(Hello(about={"role": "spare"})))
-    _serve(custodian, loop)
-
-
-def prepare() -> EpollLoop:
-    """Make this process a custodian's. Returns its loop."""
+def _prepare(session_id: str) -> None:
     # A custodian outlives terminals, logins and daemons: it must not be hung up on.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    return EpollLoop(on_rest=_give_back_memory)
+    setproctitle(f"toowld --custodian {session_id}")
 
 
-def title(session_id: str) -> str:
-    """Of the custodian of a session, in ps."""
-    return f"toowld --custodian {session_id}"
-
-
-def _serve(custodian: Custodian, loop: EpollLoop) -> None:
-    """Until its session is over."""
+def _serve(session_id: str, custodian: Custodian, loop: EpollLoop) -> None:
     for _ in range(TOLERATED_BUGS):
         try:
             loop.run()
             break
         except Exception:  # noqa: BLE001 - a bug of ours is no reason to end somebody's shell
-            _leave_trace(custodian.session_id)
+            _leave_trace(session_id)
     custodian.close()
 
 
@@ -96,8 +65,6 @@ def _give_back_memory() -> None:
 
 def _leave_trace(session_id: str) -> None:
     """What is known of a bug goes beside the log, as nobody reads our stderr."""
-    if not session_id:  # a spare's
-        return
     path = paths.resolve().session(session_id) / "custodian.log"
     with contextlib.suppress(OSError):  # a full disk: the session matters more than the note
         import traceback  # only now: it brings a tokenizer along, and every custodian would carry it
@@ -109,8 +76,8 @@ def _leave_trace(session_id: str) -> None:
 
 def _go_on(session_id: str, state_fd: int) -> None:
     """Be the custodian that another one was in this very process, until it executed us."""
-    setproctitle(title(session_id))
-    loop = prepare()
+    _prepare(session_id)
+    loop = EpollLoop(on_rest=_give_back_memory)
     try:
         custodian = successor.thaw(state_fd, loop)
         os.close(state_fd)
@@ -119,7 +86,7 @@ def _go_on(session_id: str, state_fd: int) -> None:
     except Exception:
         _leave_trace(session_id)
         raise
-    _serve(custodian, loop)
+    _serve(session_id, custodian, loop)
 
 
 def main(argv: list[str]) -> int:

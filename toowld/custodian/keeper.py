@@ -64,12 +64,12 @@ class Custodian:
     """One session and its links.
 
     Args:
-        session_id: whose keeper this is; nothing: see `wait`.
+        session_id: whose keeper this is.
         loop: the process's loop; stopped when all is over.
     """
 
     def __init__(self, session_id: str, loop: EpollLoop) -> None:
-        self.session_id = session_id
+        self._id = session_id
         self._loop = loop
         self._links: set[Link] = set()
         self._host: SessionHost | None = None
@@ -83,15 +83,6 @@ class Custodian:
         self._deadline: Timer = loop.call_at(loop.time() + START_TIMEOUT, loop.stop)
         loop.on_signal(signal.SIGTERM, self._on_terminate)
 
-    def wait(self) -> None:
-        """For a session, as long as it takes until there is one."""
-        self._deadline.cancel()
-
-    def become(self, session_id: str) -> None:
-        """That of a session, after `wait`."""
-        self.session_id = session_id
-        self._deadline = self._loop.call_at(self._loop.time() + START_TIMEOUT, self._loop.stop)
-
     # --- links ------------------------------------------------------------------------------------------
 
     def add_link(self, sock: socket.socket) -> None:
@@ -101,7 +92,7 @@ class Custodian:
             "role": "custodian",
             "build": __version__,
             "pid": os.getpid(),
-            "session": self.session_id,
+            "session": self._id,
             "features": list(FEATURES),
         }
         link.socket.send(encode(Hello(about=about)))
@@ -157,12 +148,12 @@ class Custodian:
         expires = request.params.get("expires")
         if isinstance(expires, float) and self._loop.time() > expires:
             raise CustodianUnreachable(
-                f"session {self.session_id} did not answer in time: {request.method} was not done: try again"
+                f"session {self._id} did not answer in time: {request.method} was not done: try again"
             )
 
     def _running_host(self) -> SessionHost:
         if self._host is None:
-            raise RefusedError(f"session {self.session_id} is not started yet")
+            raise RefusedError(f"session {self._id} is not started yet")
         return self._host
 
     # --- requests ---------------------------------------------------------------------------------------
@@ -170,7 +161,7 @@ class Custodian:
     def _start(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
         """Open the PTY and start the child. Only now, so that nothing of it is born outside our scope."""
         if self._host is not None:
-            raise RefusedError(f"session {self.session_id} is started already")
+            raise RefusedError(f"session {self._id} is started already")
         spec = Spec.from_params(request.params)
         try:
             socket_path = Params("start", request.params).text("socket")
@@ -238,7 +229,7 @@ class Custodian:
         unread = params.data("unread")
         host = self._running_host()
         if host.finished:  # the daemon can show its end just as well
-            raise AttachRefused(f"session {self.session_id} has just ended: attach again")
+            raise AttachRefused(f"session {self._id} has just ended: attach again")
         if len(fds) != 1:
             raise RemoteProtocolError("handover: exactly one descriptor must come along")
         try:
@@ -284,7 +275,7 @@ class Custodian:
     def _shutdown(self, link: Link, request: Request, fds: list[int]) -> Mapping[str, Any]:
         """The daemon has noted how the child ended."""
         if self._running_host().session.state is not SessionState.ENDED:
-            raise RefusedError(f"session {self.session_id} is running")
+            raise RefusedError(f"session {self._id} is running")
         self._acknowledged = True
         if self._socket_file is not None and not self._running_host().log.degraded:
             # There is nothing more to be had here, while clients still get their last bytes: whoever looks for
@@ -304,16 +295,13 @@ class Custodian:
         if not argv:
             raise RemoteProtocolError("upgrade: 'argv' must not be empty")
         if self._upgrade is not None:
-            raise RefusedError(
-                f"session {self.session_id} is being upgraded already: wait until that is done"
-            )
+            raise RefusedError(f"session {self._id} is being upgraded already: wait until that is done")
 
         def on_checked(version: str) -> None:
             over(Response(request.id, {"build": version}))
 
         def on_failed(reason: str) -> None:
-            whose = f"session {self.session_id}"
-            text = f"the new code can't keep {whose}: {reason}: toowl {__version__} goes on keeping it"
+            text = f"the new code can't keep session {self._id}: {reason}: toowl {__version__} goes on keeping it"
             over(Failure(request.id, UpgradeFailed.code, text))
 
         def over(answer: Message) -> None:
@@ -322,7 +310,7 @@ class Custodian:
 
         upgrade = Upgrade(
             self._loop,
-            self.session_id,
+            self._id,
             Program(argv, env),
             host,
             lambda keep: self._freeze(keep, link, request.id),
@@ -338,7 +326,7 @@ class Custodian:
         assert self._host is not None and self._socket_file is not None and self._record is not None
         links = list(self._links)
         return {
-            "id": self.session_id,
+            "id": self._id,
             "record": pack_text(self._record.to_map()),
             "links": [link.freeze(keep) for link in links],
             "asker": links.index(asker) if asker in links else None,

@@ -20,7 +20,7 @@ import time
 from itertools import islice
 
 from toowld import paths
-from toowld.custodian.__main__ import wait
+from toowld.custodian.__main__ import keep
 from toowld.custodian.loop import EpollLoop
 from toowld.host.spec import Spec
 from toowld.session import Record
@@ -109,21 +109,14 @@ def _play() -> None:
         if not ours.recv(1 << 16):
             loop.remove_reader(ours.fileno())
 
-    zygote, spare = socket.socketpair()
-    with contextlib.closing(loop), ours, zygote:
+    with contextlib.closing(loop), ours:
         loop.add_reader(ours.fileno(), listen)
         until = loop.time() + LIMIT
         loop.call_at(until, loop.stop)
-        with its:
-            socket.send_fds(zygote, [encode(Request(1, "become", {"id": ID}))], [its.fileno()])
         ours.sendall(b"".join(map(encode, _said(folder))))
-        wait(spare, loop, on_named=_nothing)
+        keep(ID, its, loop)
         if loop.time() >= until:
             raise TimeoutError("the session did not end")
-
-
-def _nothing(session_id: str) -> None:
-    """Our title stays as it is."""
 
 
 def _said(folder: str, limited: bool = True) -> Iterator[Message]:

@@ -17,13 +17,15 @@ import socket
 from toowld.custodian import __main__ as custodian
 from toowld.custodian import prefault
 from toowld.custodian.title import setproctitle
-from toowld.wire import Request, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TITLE = "toowld --zygote --spare"
+
+#: What it says when it has nothing more to do.
+_READY = b"+"
 
 
 class Spare:
@@ -66,8 +68,7 @@ class Spare:
             return None
         try:
             self._check(self._socket)
-            message = encode(Request(1, "become", {"id": session_id}))
-            socket.send_fds(self._socket, [message], [link_fd], socket.MSG_NOSIGNAL)
+            socket.send_fds(self._socket, [session_id.encode()], [link_fd], socket.MSG_NOSIGNAL)
         except BlockingIOError:  # it is for another session
             return None
         except OSError:
@@ -83,7 +84,7 @@ class Spare:
             BlockingIOError: not yet. OSError: it is gone.
         """
         try:
-            while sock.recv(1024, socket.MSG_DONTWAIT):
+            while sock.recv(len(_READY), socket.MSG_DONTWAIT):
                 self._ready = True
             raise ProcessLookupError
         except BlockingIOError:
@@ -110,11 +111,11 @@ def _begin(zygote: socket.socket, its_end: socket.socket, let_go: Callable[[], N
         let_go()
         prefault.copy(written)
         setproctitle(_TITLE)
-        custodian.wait(zygote, custodian.prepare(), _call_it)
+        zygote.sendall(_READY)
+        session_id, links, _, _ = socket.recv_fds(zygote, 64, 1, socket.MSG_CMSG_CLOEXEC)
+        zygote.close()
+        if links:  # else the zygote is gone
+            custodian.run(session_id.decode(), socket.socket(fileno=links[0]))
         status = 0
     finally:
         os._exit(status)  # nothing of the zygote's own ending must run here
-
-
-def _call_it(session_id: str) -> None:
-    setproctitle(custodian.title(session_id))
