@@ -28,5 +28,6 @@ def test_new_objects_lie_side_by_side(size: int) -> None:
         how: int(subprocess.check_output([sys.executable, "-c", _PROGRAM, str(size), how], timeout=30))
         for how in ("filled", "as it is")
     }
-    assert pages["filled"] <= 20 * (size + 64) // 4096 + 2
+    # In a row, or in two: the first holds 12 KiB at least.
+    assert pages["filled"] <= 20 * (size + 64) // 4096 + 3
     assert pages["as it is"] >= 18  # so there were holes
