@@ -31,6 +31,9 @@ STORE_EVERY = 60.0
 
 _ENDLESS = (0.0, float("inf"))
 
+#: The settings of a session that say when it ends by itself.
+_ENDS = frozenset(("idle_timeout", "ttl"))
+
 
 class Kill(Protocol):
     """Ends the child of a session, and waits until it is gone.
@@ -221,10 +224,11 @@ class Reaper:
 
 
 def _has_own(entry: Entry) -> bool:
-    """Whether something was said for this session or its connection, or has been counted for it."""
+    """Whether an end was said for this session or its connection, or has been counted for it."""
     record = entry.record
     return (
-        bool(record.settings or record.connection)
+        bool(record.connection)
+        or not _ENDS.isdisjoint(record.settings)
         or record.idle_left is not None
         or record.ttl_left is not None
     )

@@ -237,8 +237,8 @@ class Daemon:
     # --- requests about ourselves -----------------------------------------------------------------------
 
     def _summary(self) -> str:
-        counts = self._counts()
-        return f"{counts['total']} sessions, {counts['persistent']} of them persistent"
+        persistent = [entry.record.persistent for entry in self._registry]  # at every tick, of hundreds
+        return f"{len(persistent)} sessions, {sum(persistent)} of them persistent"
 
     def _counts(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
