@@ -216,9 +216,9 @@ def test_idle_sessions_are_looked_at_ever_more_rarely(tmp_path: Path) -> None:
     async def pauses() -> list[float]:
         log = LogWriter(tmp_path / "2f3a9c1b", "2f3a9c1b", size=_SIZE)
         screens = Screens()
-        found = [await screens.look({tmp_path / "2f3a9c1b": None}) for _ in range(8)]
+        found = [await screens.look(tmp_path, {"2f3a9c1b": None}) for _ in range(8)]
         log.append(b"something")
-        found.append(await screens.look({tmp_path / "2f3a9c1b": None}))
+        found.append(await screens.look(tmp_path, {"2f3a9c1b": None}))
         log.close()
         return found
 

@@ -100,57 +100,59 @@ class Screens:
         """Sessions whose screens could not be followed, and why; for the doctor."""
         return {name: log.problem for name, log in self._logs.items() if log.problem}
 
-    async def look(self, folders: Mapping[Path, int | None]) -> float:
+    async def look(self, sessions: Path, rests: Mapping[str, int | None]) -> float:
         """Bring the snapshots of these sessions up to date, as far as that is due. Returns when to look again (s).
 
         Args:
-            folders: of each session, and the `Entry.rest` of that: while it stays the same number, the log does too.
+            sessions: the folder that has a folder for each of them.
+            rests: their ids, and the `Entry.rest` of each: while it stays the same number, the log does too.
         """
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        while due := await asyncio.to_thread(self._due, folders):
-            for folder in due:
-                await self._follow(folder)
+        while due := await asyncio.to_thread(self._due, sessions, rests):
+            for session_id in due:
+                await self._follow(sessions, session_id)
         return self._pause
 
-    def _due(self, folders: Mapping[Path, int | None]) -> list[Path]:
+    def _due(self, sessions: Path, rests: Mapping[str, int | None]) -> list[str]:
         """In a thread: those who have printed most since their snapshot first."""
         logs = {}
-        for folder, rest in folders.items():
-            log = logs[folder.name] = self._logs.get(folder.name) or _Log()
-            if rest is not None and rest == log.rest:
+        for session_id, rest in rests.items():
+            log = logs[session_id] = self._logs.get(session_id) or _Log()
+            if rest is not None and rest == log.rest:  # of hundreds, nearly all
                 continue
             log.rest = rest
             before = log.seen
-            _measure(folder, log)
+            _measure(sessions / session_id, log)
             if log.seen != before:
                 self._pause = LOOK_EVERY
         self._logs = logs
         waiting = []
-        for folder in folders:
-            log = logs[folder.name]
+        for session_id, log in logs.items():
             if log.end - (log.followed or 0) < FOLLOW_EVERY:
                 continue
             if log.followed is None:
-                log.followed = snapshots.seq_of(folder)
+                log.followed = snapshots.seq_of(sessions / session_id)
                 if log.end - log.followed < FOLLOW_EVERY:
                     continue
             if log.skip:
                 log.skip -= 1
                 continue
-            waiting.append((log.followed - log.end, folder))
-        return [folder for _, folder in sorted(waiting)]
+            waiting.append((log.followed - log.end, session_id))
+        return [session_id for _, session_id in sorted(waiting)]
 
-    async def _follow(self, folder: Path) -> None:
-        log = self._logs[folder.name]
+    async def _follow(self, sessions: Path, session_id: str) -> None:
+        log = self._logs[session_id]
         try:
             done = await self.follower.request(
-                "follow", {"folder": os.fspath(folder), "limit": _TURN}, timeout=_FOLLOW_TIMEOUT
+                "follow",
+                {"folder": os.fspath(sessions / session_id), "limit": _TURN},
+                timeout=_FOLLOW_TIMEOUT,
             )
         except ScreenError as error:
             log.pause = min(max(2 * log.pause, _PAUSE), _LONGEST_PAUSE)
             log.skip = log.pause
             if not log.problem:
-                _log.warning("session %s: its screen can't be followed: %s", folder.name, error)
+                _log.warning("session %s: its screen can't be followed: %s", session_id, error)
             log.problem = str(error)
             return
         log.pause = 0

@@ -231,7 +231,7 @@ class Daemon:
         while True:
             await asyncio.sleep(pause)
             pause = await self._screens.look(
-                {self._store.folder(entry.record.id): entry.rest for entry in self._registry}
+                self._store.sessions, {entry.record.id: entry.rest for entry in self._registry}
             )
 
     # --- requests about ourselves -----------------------------------------------------------------------
