@@ -2,8 +2,8 @@
 
 A fork shares its parent's pages until one of the two writes to them: then the kernel stops it, and copies the page.
 Which ones a session will write to is always nearly the same. So a process that plays the beginning of one finds out,
-once, and whoever waits for a session has the kernel copy just these, all at once. That takes no memory that the
-session would not take a moment later.
+once, and whoever waits for a session has the kernel copy just these, all at once. Nearly all of that memory a session
+would take a moment later; some 15 pages it would not.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class Bypass:
         self._call_when_still = call_when_still
         self._still_awaited = False
         self._sole: tuple[Attachment, LentTerminal] | None = None
-        self._untold_output = b""  # what went past the engine
-        self._untold_input = 0  # bytes that did
+        self._untold_output = b""  # what went past the engine since it was told
+        self._untold_input = 0  # of what was typed, bytes
 
     def connect(self, terminal: Terminal, scrollback: Scrollback, clients: Clients) -> None:
         """These are the session's sides."""
@@ -80,7 +80,7 @@ class Bypass:
             self._terminal.at_once = READ_FOR_LENT
 
     def close(self) -> None:
-        """Until it is opened again."""
+        """Lead everything to the engine, until it is opened again."""
         self.catch_up()
         self._sole = None
         self._terminal.at_once = READ_AT_ONCE

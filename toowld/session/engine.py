@@ -153,7 +153,7 @@ class Session:
         return attachment if self._flow.is_even((attachment,)) else None
 
     def passed(self, attachment: Attachment, seq: int, at: float) -> None:
-        """All output below ``seq`` is in the log and was given to `sole`, the last of it at that time."""
+        """All output below ``seq`` is in the log and was given to `sole`, the last of it about then."""
         self.seq = attachment.seq = seq
         self.output_at = at
 
